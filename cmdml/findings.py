@@ -1,0 +1,220 @@
+"""The findings: names, texts, radiographic signs, and which of them training may see.
+
+Everything here is read from ``data/findings.yaml``; adding a disease means adding lines there.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+FINDINGS_FILE = Path(__file__).resolve().parents[1] / "data" / "findings.yaml"
+FIELDS = ("key", "name", "synonyms", "description", "signs", "source")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One finding.
+
+    Attributes
+    ----------
+    key : str
+        The column name in every table, e.g. ``"Pleural_Thickening"``.
+    name : str
+        For readers, and the text of the ``name`` semantics.
+    synonyms : tuple of str
+        Other words for it.
+    description : str
+        What it looks like on a frontal radiograph, in two sentences; the text of the ``description`` semantics.
+    signs : tuple of str
+        Radiographic attributes, a subset of :func:`load_attributes`; the ``signs`` semantics.
+    source : str
+        Citation keys of ``book/references.bib``, separated by commas.
+    """
+
+    key: str
+    name: str
+    synonyms: tuple[str, ...]
+    description: str
+    signs: tuple[str, ...]
+    source: str
+
+
+@dataclass(frozen=True)
+class SeenUnseen:
+    """Which of ``keys`` training may see; all tuples and indices are in the order of ``keys``."""
+
+    keys: tuple[str, ...]
+    unseen: tuple[str, ...]
+
+    @property
+    def seen(self) -> tuple[str, ...]:
+        return tuple(key for key in self.keys if key not in self.unseen)
+
+    @property
+    def unseen_mask(self) -> np.ndarray:
+        """(C,) bool."""
+        return np.array([key in self.unseen for key in self.keys], dtype=bool)
+
+    @property
+    def seen_mask(self) -> np.ndarray:
+        """(C,) bool."""
+        return ~self.unseen_mask
+
+    @property
+    def unseen_index(self) -> np.ndarray:
+        """Columns of the unseen findings, int."""
+        return np.flatnonzero(self.unseen_mask)
+
+    @property
+    def seen_index(self) -> np.ndarray:
+        """Columns of the seen findings, int."""
+        return np.flatnonzero(self.seen_mask)
+
+
+def _nearest(word: str, choices: Iterable[str]) -> str:
+    """' (did you mean X?)', or nothing where no choice is close. Case is forgiven."""
+    choices = list(choices)
+    folded = {choice.lower(): choice for choice in choices}
+    close = get_close_matches(str(word).lower(), folded, n=1)
+    return f" (did you mean {folded[close[0]]}?)" if close else f" (choose from {', '.join(choices)})"
+
+
+@lru_cache(maxsize=8)
+def _read(path: Path, _stamp: tuple[int, int]) -> dict:
+    """The checked content of a findings file; ``_stamp`` makes an edited file a new entry of the cache."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path} is not valid YAML: {error}") from error
+    if not isinstance(content, dict) or not {"attributes", "default_unseen", "findings"} <= content.keys():
+        raise ValueError(f"{path} must hold `attributes`, `default_unseen` and `findings`.")
+    attributes = content["attributes"]
+    labelled = [_finding(entry, attributes, path) for entry in content["findings"]]
+    extra = [_finding(entry, attributes, path) for entry in content.get("extra_findings") or []]
+    keys = [finding.key for finding in labelled + extra]
+    twice = sorted({key for key in keys if keys.count(key) > 1})
+    if twice:
+        raise ValueError(f"{path} has {', '.join(twice)} more than once; every key must be unique.")
+    labelled_keys = tuple(finding.key for finding in labelled)
+    for key in content["default_unseen"]:
+        if key not in labelled_keys:
+            raise ValueError(f"{path}: default_unseen names {key}{_nearest(key, labelled_keys)}, not one of its findings.")
+    unseen = tuple(key for key in labelled_keys if key in content["default_unseen"])
+    return {"attributes": attributes, "findings": labelled, "extra": extra, "keys": labelled_keys, "unseen": unseen}
+
+
+def _finding(entry: dict, attributes: dict, path: Path) -> Finding:
+    if not isinstance(entry, dict):
+        raise ValueError(f"{path}: every finding needs the fields {', '.join(FIELDS)}, got {entry!r}.")
+    label = entry.get("key", "a finding without key")
+    missing = [field for field in FIELDS if not entry.get(field)]
+    if missing:
+        raise ValueError(f"{path}: {label} lacks {', '.join(missing)}; every finding needs {', '.join(FIELDS)}.")
+    for field in entry:
+        if field not in FIELDS:
+            raise ValueError(f"{path}: {label} has the unknown field {field}{_nearest(field, FIELDS)}.")
+    for field in ("synonyms", "signs"):
+        if not isinstance(entry[field], list):
+            raise ValueError(f"{path}: {label}: {field} must be a list such as [a, b], got {entry[field]!r}.")
+    for sign in entry["signs"]:
+        if sign not in attributes:
+            raise ValueError(f"{path}: {label} has the unknown sign {sign}{_nearest(sign, attributes)}.")
+    text = {field: " ".join(str(entry[field]).split()) for field in ("key", "name", "description", "source")}
+    return Finding(synonyms=tuple(entry["synonyms"]), signs=tuple(entry["signs"]), **text)
+
+
+def _content(path: str | Path) -> dict:
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"No findings file at {path}; the study's own is {FINDINGS_FILE}.")
+    stat = path.stat()
+    return _read(path, (stat.st_mtime_ns, stat.st_size))
+
+
+def load_findings(path: str | Path = FINDINGS_FILE) -> list[Finding]:
+    """All findings of a file: the labelled ones in the data set's order, then its ``extra_findings``.
+
+    An extra finding has no label column. It can be scored like any other, because a score needs only its text.
+
+    Raises
+    ------
+    FileNotFoundError
+        No such file.
+    ValueError
+        A missing or unknown field, an unknown sign, a key given twice; the message names file and key.
+    """
+    content = _content(path)
+    return content["findings"] + content["extra"]
+
+
+def load_attributes(path: str | Path = FINDINGS_FILE) -> dict[str, str]:
+    """The radiographic attributes, name -> definition, in the file's order."""
+    return dict(_content(path)["attributes"])
+
+
+def findings_of(keys: Sequence[str], path: str | Path = FINDINGS_FILE) -> list[Finding]:
+    """The findings with these keys, in this order. Raises ValueError with the nearest key for an unknown one."""
+    by_key = {finding.key: finding for finding in load_findings(path)}
+    for key in keys:
+        if key not in by_key:
+            raise ValueError(f"Unknown finding {key!r}{_nearest(key, by_key)}; findings live in {path}.")
+    return [by_key[key] for key in keys]
+
+
+def split_findings(
+    keys: Sequence[str],
+    unseen: str | Sequence[str] = "default",
+    *,
+    n_unseen: int = 4,
+    seed: int = 0,
+) -> SeenUnseen:
+    """Choose the unseen findings.
+
+    Parameters
+    ----------
+    keys : sequence of str
+        All findings, in the order of the label columns.
+    unseen : str or sequence of str
+        ``"default"``: the file's ``default_unseen`` (the split of Hayat et al. 2021); ``"random"``: ``n_unseen`` of
+        them, drawn with ``seed``; ``"none"``: all are seen (the supervised ceiling); otherwise keys, as a list or
+        separated by commas.
+    n_unseen, seed : int
+        For ``"random"`` only.
+
+    Raises
+    ------
+    ValueError
+        An unknown or repeated key, or no finding left to be seen.
+    """
+    keys = tuple(keys)
+    if isinstance(unseen, str):
+        if unseen == "default":
+            chosen = DEFAULT_UNSEEN
+        elif unseen == "none":
+            return SeenUnseen(keys, ())
+        elif unseen == "random":
+            if not 0 < n_unseen < len(keys):
+                raise ValueError(f"n_unseen must lie between 1 and {len(keys) - 1}, got {n_unseen}.")
+            chosen = [keys[i] for i in np.random.default_rng(seed).choice(len(keys), n_unseen, replace=False)]
+        else:
+            chosen = [key.strip() for key in unseen.split(",") if key.strip()]
+    else:
+        chosen = list(unseen)
+    for key in chosen:
+        if key not in keys:
+            raise ValueError(f"Unknown unseen finding {key!r}{_nearest(key, keys)}.")
+    if not chosen or len(set(chosen)) < len(chosen) or len(chosen) == len(keys):
+        raise ValueError(
+            f"unseen = {unseen!r} must name at least one finding, none twice, and leave some to be seen "
+            '("none" makes all of them seen).'
+        )
+    return SeenUnseen(keys, tuple(key for key in keys if key in chosen))
+
+
+KEYS: tuple[str, ...] = _content(FINDINGS_FILE)["keys"]
+DEFAULT_UNSEEN: tuple[str, ...] = _content(FINDINGS_FILE)["unseen"]

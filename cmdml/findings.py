@@ -103,7 +103,9 @@ def _read(path: Path, _stamp: tuple[int, int]) -> dict:
     labelled_keys = tuple(finding.key for finding in labelled)
     for key in content["default_unseen"]:
         if key not in labelled_keys:
-            raise ValueError(f"{path}: default_unseen names {key}{_nearest(key, labelled_keys)}, not one of its findings.")
+            raise ValueError(
+                f"{path}: default_unseen names {key}{_nearest(key, labelled_keys)}, not one of its findings."
+            )
     unseen = tuple(key for key in labelled_keys if key in content["default_unseen"])
     return {"attributes": attributes, "findings": labelled, "extra": extra, "keys": labelled_keys, "unseen": unseen}
 

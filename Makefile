@@ -1,0 +1,57 @@
+# The study in a few words: `make help`.
+SHELL   := /bin/bash
+PYTHON  ?= python3
+PROFILE ?= phantom
+CORES   ?= all
+# Further parameters for a run, e.g. SET="gamma=3 epochs=5".
+SET     ?=
+BIN     := .venv/bin
+# Named after what it holds, so the environment is installed again when the lock changes and only then.
+READY   := .venv/ready-$(shell cat requirements.lock pyproject.toml | cksum | cut -d' ' -f1)
+# --nolock: a killed run leaves a lock behind that would stop the next one; --rerun-incomplete: half-made files are redone.
+SNAKEMAKE = $(BIN)/snakemake --cores $(CORES) --nolock --rerun-incomplete --quiet rules host \
+	--config profile=$(PROFILE) $(if $(NIH_ROOT),nih_root=$(NIH_ROOT)) $(SET)
+
+.DEFAULT_GOAL := help
+.PHONY: help install book study results readme test lint lab clean
+
+help:  ## this list
+	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):[^#]*## /  make \1|/' | column -t -s '|'
+	@echo; echo "  PROFILE is one of: $(basename $(notdir $(wildcard profiles/*.yaml)))  (now $(PROFILE))"
+
+install: $(READY)  ## virtual environment in .venv with the exact versions of requirements.lock
+$(READY):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version.split()[0] + ": make PYTHON=python3.12 ...")'
+	@echo "Installing into .venv (about 5 GB, some minutes) ..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps -r requirements.lock
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@rm -f .venv/ready-* && touch $@
+
+study: $(READY)  ## run the notebooks of PROFILE into runs/PROFILE (NIH_ROOT=..., SET="gamma=3 epochs=5")
+	$(SNAKEMAKE) study
+	@echo "Executed notebooks: runs/$(PROFILE)/notebooks   Numbers: runs/$(PROFILE)/evaluation"
+
+book: $(READY)  ## run the study and render it to _build/html/index.html
+	$(SNAKEMAKE) --forcerun stage -- stage
+	$(BIN)/jupyter-book build --path-output . -n -W --keep-going runs/$(PROFILE)/book
+	@echo "Read it: _build/html/index.html"
+
+results: $(READY)  ## copy the numbers of runs/PROFILE to data/results/PROFILE and the README, to be committed
+	$(BIN)/python book/stage.py results $(PROFILE)
+
+readme: $(READY)  ## fill the README's table from data/results
+	$(BIN)/python book/stage.py readme
+
+test: $(READY)  ## run the tests
+	$(BIN)/python -m pytest
+
+lint: $(READY)  ## ruff
+	$(BIN)/ruff check .
+
+lab: $(READY)  ## JupyterLab with the notebooks
+	$(BIN)/jupyter lab notebooks
+
+clean:  ## remove the rendered book and caches (runs/ and .venv/ stay: they cost time; remove them by hand)
+	rm -rf _build .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

@@ -1,0 +1,157 @@
+# The order of the study, once. `make study PROFILE=phantom` runs it; `snakemake -n` says what would run and why.
+# Every notebook is one job: its inputs are the notebook, the package files it uses and the artefacts before it; its
+# parameters come from profiles/<profile>.yaml, so a changed value, like a changed file, reruns what depends on it.
+import ast
+import json
+import re
+import sys
+from importlib import import_module
+from pathlib import Path
+
+from cmdml import run
+
+PROFILE = run.load_profile(
+    config.get("profile", "phantom"), {name: value for name, value in config.items() if name != "profile"}
+)
+RUN = PROFILE["parameters"]["run_dir"]
+VARIANTS = sorted(PROFILE["variants"])
+MODULES = {str(path.relative_to("cmdml").with_suffix("")).replace("/", "."): path for path in Path("cmdml").rglob("*.py")}
+READS = {"findings": ["data/findings.yaml"], "semantics": sorted(map(str, Path("data/semantics").glob("*.safetensors")))}
+
+
+def imports(code):
+    """Modules of the package that a piece of code imports."""
+    for node in ast.walk(ast.parse(re.sub(r"^[ \t]*[%!].*$", "", code, flags=re.M))):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        else:
+            continue
+        for name in (name.removeprefix("cmdml.") for name in names if name.startswith("cmdml.")):
+            # `from cmdml import CMDML`: the package says which module it is from.
+            name = import_module("cmdml")._HOME.get(name, name)
+            yield from (m for m in (name, f"{name}.__init__") if m in MODULES)
+
+
+def sources(notebook):
+    """The notebook, the package files that it imports, directly or not, and the data that those read."""
+    path = f"notebooks/{notebook}.ipynb"
+    found, queue = set(), ["".join(c["source"]) for c in json.loads(Path(path).read_text())["cells"] if c["cell_type"] == "code"]
+    while queue:
+        new = set(imports(queue.pop())) - found
+        found |= new
+        queue += [MODULES[module].read_text() for module in new]
+    return [path, *(str(MODULES[m]) for m in sorted(found)), *(file for m in sorted(found) for file in READS.get(m, []))]
+
+
+def parameters(notebook, variant=None, **wiring):
+    changed = {**PROFILE["parameters"], **(PROFILE["variants"][variant] if variant else {}), **wiring}
+    return json.dumps(run.notebook_parameters(f"notebooks/{notebook}.ipynb", {"parameters": changed}), sort_keys=True)
+
+
+def variant(wildcards):
+    return None if wildcards.at == RUN else Path(wildcards.at).name
+
+
+EXECUTE = f"{sys.executable} -m cmdml.run {{input[0]}} {{output[0]}} {{params.values:q}}"
+NOTEBOOKS = [f"{RUN}/notebooks/{name}.ipynb" for name in
+             ("01_data", "02_semantics", "03_training", "04_evaluation", "05_embeddings")]
+
+
+wildcard_constraints:
+    at=f"{re.escape(RUN)}(/variants/[^/]+)?",
+
+
+rule study:
+    default_target: True
+    input:
+        NOTEBOOKS,
+
+
+rule data:
+    input:
+        sources("01_data"),
+    output:
+        f"{RUN}/notebooks/01_data.ipynb",
+        f"{RUN}/radiographs/card.json",
+    params:
+        values=parameters("01_data"),
+    threads: workflow.cores
+    shell:
+        EXECUTE
+
+
+rule semantics:
+    input:
+        sources("02_semantics"),
+    output:
+        f"{RUN}/notebooks/02_semantics.ipynb",
+    params:
+        values=parameters("02_semantics"),
+    shell:
+        EXECUTE
+
+
+# The main run lies in runs/<profile>, a variant (a control, a baseline) in runs/<profile>/variants/<variant>. Snakemake
+# removes a job's outputs before it runs: the checkpoint is not among them, so a killed training goes on where it was.
+rule training:
+    input:
+        sources("03_training"),
+        f"{RUN}/radiographs/card.json",
+    output:
+        "{at}/notebooks/03_training.ipynb",
+        "{at}/training/weights.safetensors",
+        "{at}/training/embeddings.npz",
+        "{at}/training/history.csv",
+    params:
+        values=lambda w: parameters("03_training", variant(w), out=f"{w.at}/training"),
+    priority: 1  # before drawing: the longest job first
+    threads: lambda w: 1 if variant(w) else workflow.cores
+    shell:
+        EXECUTE
+
+
+rule evaluation:
+    input:
+        sources("04_evaluation"),
+        "{at}/training/embeddings.npz",
+        lambda w: [] if variant(w) else expand(f"{RUN}/variants/{{name}}/evaluation/summary.csv", name=VARIANTS),
+    output:
+        "{at}/notebooks/04_evaluation.ipynb",
+        "{at}/evaluation/per_finding.csv",
+        "{at}/evaluation/summary.csv",
+        "{at}/evaluation/manifest.json",
+    params:
+        values=lambda w: parameters(
+            "04_evaluation",
+            variant(w),
+            training=f"{w.at}/training",
+            out=f"{w.at}/evaluation",
+            compare=[] if variant(w) else [f"{RUN}/variants/{name}" for name in VARIANTS],
+        ),
+    shell:
+        EXECUTE
+
+
+rule embeddings:
+    input:
+        sources("05_embeddings"),
+        f"{RUN}/training/embeddings.npz",
+    output:
+        f"{RUN}/notebooks/05_embeddings.ipynb",
+    params:
+        values=parameters("05_embeddings", training=f"{RUN}/training", out=f"{RUN}/embeddings"),
+    shell:
+        EXECUTE
+
+
+rule stage:
+    input:
+        NOTEBOOKS,
+    output:
+        f"{RUN}/book/_toc.yml",
+    params:
+        name=PROFILE["name"],
+    shell:
+        f"{sys.executable} book/stage.py stage {{params.name}}"

@@ -1,0 +1,204 @@
+"""Runs: parameters that are checked, notebooks that are executed, manifests that say how a result came to be."""
+
+from __future__ import annotations
+
+import builtins
+import json
+import os
+import platform
+import subprocess
+import sys
+from datetime import datetime, timezone
+from importlib import metadata
+from pathlib import Path
+
+from cmdml.parameters import checked, parameters, unknown
+
+__all__ = ["ROOT", "declared_parameters", "environment", "execute", "load_profile", "manifest", "notebook_parameters",
+           "parameters", "resolve"]  # fmt: skip
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ("cmdml", "torch", "torchvision", "lightning-fabric", "numpy", "pandas", "scikit-learn", "safetensors",
+            "sentence-transformers", "papermill")  # fmt: skip
+# A notebook imports this module in its first cells, so this is when its work began.
+IMPORTED = datetime.now(timezone.utc)
+
+
+def resolve(path: str | os.PathLike) -> Path:
+    """Absolute path; a relative one counts from the repository root, wherever the notebook was started.
+
+    papermill runs a kernel in its caller's directory, so the working directory means nothing here.
+    """
+    path = Path(path).expanduser()
+    return path if path.is_absolute() else (ROOT / path).resolve()
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()
+
+
+def environment() -> dict:
+    """Commit, versions and machine: what a result depends on besides its parameters and the device."""
+    commit = _git("rev-parse", "HEAD")
+    cpuinfo = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    models = [line.split(":", 1)[1].strip() for line in cpuinfo.splitlines() if line.startswith("model name")]
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            versions[package] = None
+    return {
+        "commit": commit,
+        "dirty": None if commit is None else bool(_git("status", "--porcelain")),
+        **({"commit_note": "not run from a git checkout, so the commit is unknown"} if commit is None else {}),
+        "python": platform.python_version(),
+        "versions": versions,
+        "machine": {
+            "cpu": models[0] if models else platform.processor() or platform.machine(),
+            "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+            "system": platform.system(),
+        },
+    }
+
+
+def _write_json(path: Path, content: dict) -> None:
+    partial = path.with_name(path.name + ".partial")
+    plain = lambda value: value.item() if hasattr(value, "item") else str(value)  # noqa: E731  numpy scalars, paths
+    partial.write_text(json.dumps(content, indent=2, default=plain) + "\n")
+    os.replace(partial, path)
+
+
+def manifest(out, *, profile, parameters, radiographs=None, seed=None, started=None, **extra) -> dict:
+    """Write ``out/manifest.json``, whole or not at all, and return its content.
+
+    Parameters
+    ----------
+    out : path
+        Folder of the results that the manifest vouches for; created if need be.
+    profile : str
+    parameters : dict
+        As returned by :func:`parameters`.
+    radiographs : RadiographSet, optional
+        Its card's SHA-256 becomes ``data_sha256``.
+    seed : int, optional
+        Default: ``parameters["seed"]``.
+    started : datetime or float (seconds since 1970), optional
+        When the work began; default: when the notebook imported this module.
+    **extra
+        Further fields, e.g. ``notebook="03_training"`` or ``device="cpu"`` (these win over what is found out).
+    """
+    import torch
+
+    if started is None:
+        started = IMPORTED
+    elif not isinstance(started, datetime):
+        started = datetime.fromtimestamp(started, timezone.utc)
+    content = {
+        "profile": profile,
+        "notebook": None,
+        "parameters": parameters,
+        "seed": parameters.get("seed") if seed is None else seed,
+        "data_sha256": None if radiographs is None else radiographs.card["sha256"],
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        **environment(),
+        "started": started.astimezone(timezone.utc).isoformat(timespec="seconds"),
+        "wall_seconds": round((datetime.now(timezone.utc) - started).total_seconds(), 1),
+        **extra,
+    }
+    out = resolve(out)
+    out.mkdir(parents=True, exist_ok=True)
+    _write_json(out / "manifest.json", content)
+    return content
+
+
+def declared_parameters(notebook) -> dict[str, str]:
+    """{name: annotation} of a notebook's parameters cell."""
+    import papermill
+
+    found = papermill.inspect_notebook(str(resolve(notebook)))
+    return {name: about["inferred_type_name"] for name, about in found.items()}
+
+
+def load_profile(name_or_path, overrides: dict | None = None, *, notebooks=ROOT / "notebooks") -> dict:
+    """Read ``profiles/<name>.yaml`` and check every name and type in it against the notebooks' parameters cells.
+
+    Returns
+    -------
+    dict
+        ``name``, ``title``, ``description``, ``parameters`` (flat; overridden; with ``profile`` and ``run_dir``),
+        ``variants`` ({variant: {parameter: value}}).
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        No such profile; a key or parameter that no notebook declares, or a value of the wrong type.
+    """
+    import yaml
+
+    path = resolve(name_or_path) if str(name_or_path).endswith(".yaml") else ROOT / f"profiles/{name_or_path}.yaml"
+    if not path.is_file():
+        raise FileNotFoundError(str(unknown(name_or_path, [p.stem for p in path.parent.glob("*.yaml")], "profile")))
+    content = yaml.safe_load(path.read_text())
+    for key in content:
+        if key not in ("title", "description", "parameters", "variants"):
+            raise unknown(key, ("title", "description", "parameters", "variants"), f"key of profile {path.name}")
+    declared = {}
+    for notebook in sorted(Path(notebooks).glob("*.ipynb")):
+        declared |= declared_parameters(notebook)
+    own = {"profile": path.stem, "run_dir": f"runs/{path.stem}"}
+    values = {**(content.get("parameters") or {}), **(overrides or {}), **own}
+    variants = content.get("variants") or {}
+    for given in (values, *variants.values()):
+        for name, value in given.items():
+            if name not in declared:
+                raise unknown(name, declared, f"parameter in profile {path.name}")
+            given[name] = checked(name, value, declared[name], vars(builtins))
+    return {"name": path.stem, "title": content.get("title", path.stem), "description": content.get("description", ""),
+            "parameters": values, "variants": variants}  # fmt: skip
+
+
+def notebook_parameters(notebook, profile: dict) -> dict:
+    """The parameters of a profile that this notebook declares."""
+    declared = declared_parameters(notebook)
+    return {name: value for name, value in profile["parameters"].items() if name in declared}
+
+
+def execute(notebook, out, parameters: dict) -> Path:
+    """Run a notebook through papermill with checked parameters, from the repository root.
+
+    `out` appears only when every cell has run. A notebook that failed is kept beside it as ``<name>.failed.ipynb``,
+    outputs included. The executed notebook's metadata hold what :func:`environment` tells (the status page reads it).
+    """
+    import nbformat
+    import papermill
+
+    notebook, out = resolve(notebook), resolve(out)
+    declared = declared_parameters(notebook)
+    for name in parameters:
+        if name not in declared:
+            raise unknown(name, declared, f"parameter of {notebook.name}")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    attempt = out.with_name(f"{out.stem}.failed.ipynb")  # the name it keeps, should it fail or be killed
+    done = papermill.execute_notebook(
+        str(notebook), str(attempt), parameters, cwd=str(ROOT), kernel_name="python3",
+        progress_bar={"desc": f"{notebook.stem} ({out.parent.parent.name})"} if sys.stderr.isatty() else False,
+    )  # fmt: skip
+    done.metadata["cmdml"] = environment()
+    nbformat.write(done, attempt)
+    os.replace(attempt, out)
+    return out
+
+
+if __name__ == "__main__":  # python -m cmdml.run NOTEBOOK OUT '{"parameter": value}'
+    source, target, given = sys.argv[1:]
+    try:
+        execute(source, target, json.loads(given))
+    except Exception as error:  # the traceback is in the failed notebook; the sentence is what a reader needs
+        reason = f"{getattr(error, 'ename', type(error).__name__)}: {getattr(error, 'evalue', error)}"
+        kept = resolve(target).with_name(f"{Path(target).stem}.failed.ipynb")
+        sys.exit(f"\n{source} stopped. {reason}\n" + (f"What ran until then: {kept}" if kept.exists() else ""))

@@ -44,7 +44,7 @@ class Batches:
 
     def iterate(self, positions: Tensor, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield ``(positions (B,), images (B, 1, H, W) uint8)`` on the device, in the order given; the last may be smaller."""
-        parts = positions.split(batch_size)
+        parts = positions.split(batch_size) if len(positions) else ()
         if self.store is not None:
             for part in parts:
                 part = part.to(self.device)

@@ -1,0 +1,59 @@
+"""A tiny radiograph set that a small network can learn in seconds: finding c is a bright square in cell c of a grid."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from cmdml.findings import KEYS, split_findings
+from cmdml.radiographs import partition, write_radiographs
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    """Small tensors gain nothing from threads, and parallel tests would fight over cores."""
+    torch.set_num_threads(1)
+
+
+def make_tiny(folder, n=400, size=64, seed=0):
+    """n radiographs, two per patient, written to ``folder``."""
+    rng = np.random.default_rng(seed)
+    labels = (rng.random((n, len(KEYS))) < 0.12).astype(np.uint8)
+    patient = np.arange(n) // 2
+    table = pd.DataFrame(
+        {
+            "image": [f"{i:05d}.png" for i in range(n)],
+            "patient": [f"{p:05d}" for p in patient],
+            "split": np.array(["train", "train", "val", "test"])[patient % 4],
+            "view": "PA",
+            "age": 50.0,
+            "sex": "F",
+        }
+    )
+    table = pd.concat([table, pd.DataFrame(labels, columns=list(KEYS))], axis=1)
+
+    def fill(pixels):
+        pixels[:] = rng.integers(60, 100, pixels.shape, dtype=np.uint8)
+        side = size // 4
+        for c in range(len(KEYS)):
+            y, x = divmod(c, 4)
+            pixels[labels[:, c] == 1, y * side : (y + 1) * side, x * side : (x + 1) * side] += 120
+
+    card = {"name": "tiny", "title": "tiny", "source": "test", "licence": "none", "citation": "none"}
+    return write_radiographs(folder, table=table, size=size, fill=fill, card=card | {"findings": list(KEYS), "made_with": {}})
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory):
+    return make_tiny(tmp_path_factory.mktemp("tiny") / "radiographs")
+
+
+@pytest.fixture(scope="session")
+def tiny_partition(tiny):
+    return partition(tiny, split_findings(KEYS))
+
+
+@pytest.fixture(scope="session")
+def vectors():
+    generator = torch.Generator().manual_seed(0)
+    return torch.nn.functional.normalize(torch.randn(len(KEYS), 12, generator=generator))

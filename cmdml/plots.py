@@ -1,0 +1,255 @@
+"""The figures of the study: functions that take data and an ``Axes``, draw, and return the ``Axes`` (or the ``Figure``).
+
+Blue is *seen*, orange is *unseen*, grey is everything else, in every figure. The pair is safe for the common forms of
+colour blindness and differs in lightness, so it survives a black-and-white print.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from sklearn.metrics import precision_recall_curve, roc_curve
+
+from cmdml.findings import SeenUnseen
+from cmdml.loss import weighted_focused_euclidean
+
+SEEN, UNSEEN, OTHER = "#2b6cb0", "#dd6b20", "#8a94a3"
+WIDTH = 7.2  # inches; about the text column of the book, so 10 pt in a figure is 10 pt on the page
+_LINES = ("-", "--", "-.", ":")
+
+
+def style() -> None:
+    """Set the look of every figure of the study; call it once, in a notebook's first code cell."""
+    sns.set_theme(style="ticks", context="notebook")
+    plt.rcParams.update({
+        "figure.dpi": 150, "savefig.dpi": 150, "figure.figsize": (WIDTH, 3.6), "figure.constrained_layout.use": True,
+        "font.size": 10.5, "axes.titlesize": 11.5, "axes.labelsize": 10.5, "legend.fontsize": 9.5,
+        "xtick.labelsize": 9.5, "ytick.labelsize": 9.5, "axes.titlelocation": "left", "legend.frameon": False,
+        "axes.spines.top": False, "axes.spines.right": False, "axes.grid": False, "lines.linewidth": 1.8,
+    })  # fmt: skip
+
+
+def words(key: str) -> str:
+    """``Pleural_Thickening`` as a reader expects it: ``Pleural thickening``."""
+    return key.replace("_", " ").capitalize()
+
+
+def colours(findings: SeenUnseen, keys: Sequence[str] | None = None) -> list[str]:
+    """One colour per finding key: blue where it is seen, orange where it is not."""
+    return [UNSEEN if key in findings.unseen else SEEN for key in (findings.keys if keys is None else keys)]
+
+
+def _colour_ticks(labels, keys, findings: SeenUnseen) -> None:
+    for text, colour in zip(labels, colours(findings, keys), strict=False):  # inner panels hide theirs
+        text.set_color(colour)
+
+
+def _legend(ax: Axes, **options) -> None:
+    handles = [Line2D([], [], marker="s", ls="", color=c, label=n) for c, n in ((SEEN, "seen"), (UNSEEN, "unseen"))]
+    ax.legend(handles=handles, **options)
+
+
+def radiograph(ax: Axes, pixels: np.ndarray, title: str = "", *, colour: str = "black") -> Axes:
+    """One radiograph, (H, W) uint8, on its full grey scale; a coloured title says what it is."""
+    ax.imshow(pixels, cmap="gray", vmin=0, vmax=255, interpolation="lanczos")
+    ax.set_title(title, color=colour, fontsize=9, pad=3, loc="center")
+    ax.set(xticks=[], yticks=[])
+    ax.spines[:].set_visible(False)
+    return ax
+
+
+def radiograph_grid(rows: Sequence[tuple[str, list]], title: str = "", *, columns: int = 6) -> Figure:
+    """Rows of radiographs: ``[(row name, [(pixels, title, colour), ...]), ...]``."""
+    fig, axes = plt.subplots(len(rows), columns, figsize=(WIDTH, (WIDTH / columns + 0.28) * len(rows) + 0.3))
+    for line, (name, cells) in zip(np.reshape(axes, (len(rows), columns)), rows, strict=True):
+        for ax in line:
+            ax.axis("off")
+        for ax, (pixels, text, colour) in zip(line, cells, strict=False):
+            radiograph(ax.axis("on") and ax, pixels, text, colour=colour)
+        line[0].axis("on")
+        line[0].set(xticks=[], yticks=[])
+        line[0].set_ylabel(name, fontsize=10)
+    fig.suptitle(title, fontsize=11.5)
+    return fig
+
+
+def finding_counts(labels: np.ndarray, findings: SeenUnseen, ax: Axes) -> Axes:
+    """How many of the (N, C) labels are positive per finding, on a log axis, most frequent on top, with the number."""
+    counts = np.asarray(labels).sum(0)
+    order = np.argsort(counts, kind="stable")
+    keys = [findings.keys[i] for i in order]
+    ax.barh([words(k) for k in keys], counts[order], color=colours(findings, keys))
+    for y, n in enumerate(counts[order]):
+        ax.annotate(f"{n:,}", (max(n, 1), y), xytext=(3, 0), textcoords="offset points", va="center", fontsize=9)
+    ax.set(xscale="log", xlabel="radiographs (log scale)", xlim=(max(1, counts.min() / 2), counts.max() * 1.6))
+    _colour_ticks(ax.get_yticklabels(), keys, findings)
+    _legend(ax, loc="lower right")
+    return ax
+
+
+def heatmap(matrix: np.ndarray, findings: SeenUnseen, ax: Axes, *, label: str, numbers: bool = True, **options) -> Axes:
+    """A (C, C) matrix over the findings, tick labels in the colours of seen and unseen."""
+    names = [words(k) for k in findings.keys]
+    options = {"cmap": "Blues", "fmt": ".2f", "square": True, "linewidths": 0.5, **options}
+    sns.heatmap(matrix, annot=numbers, annot_kws={"size": 7}, xticklabels=names, yticklabels=names, ax=ax,
+                cbar_kws={"label": label, "shrink": 0.7}, **options)  # fmt: skip
+    for ticks in (ax.get_xticklabels(), ax.get_yticklabels()):
+        _colour_ticks(ticks, findings.keys, findings)
+    ax.tick_params(length=0)
+    return ax
+
+
+def counts_bar(values: np.ndarray, ax: Axes, *, xlabel: str, ylabel: str, most: int = 8) -> Axes:
+    """How often each small whole number occurs; everything from ``most`` on shares the last bar."""
+    n = np.bincount(np.minimum(np.asarray(values, int), most), minlength=most + 1)
+    first = int(np.flatnonzero(n)[0]) if n.any() else 0
+    bars = ax.bar([f"{i}" if i < most else f"{most}+" for i in range(first, most + 1)], n[first:], color=OTHER)
+    ax.bar_label(bars, [f"{v:,}" for v in n[first:]], fontsize=9, padding=2)
+    ax.set(xlabel=xlabel, ylabel=ylabel)
+    return ax
+
+
+def loss_figure(gammas: Sequence[float] = (0, 1, 2, 4), *, alpha: float = 0.75, tau: float = 1.0) -> Figure:
+    """The loss of one pair against its distance d ∈ [0, 2], positive pairs left, negative right, a line per γ."""
+    distance = torch.linspace(0.02, 2, 120)
+    fig, axes = plt.subplots(1, 2, figsize=(WIDTH, 3.2))
+    shades = sns.color_palette("viridis", len(gammas) + 1)
+    for ax, term, sign in zip(axes, ("positive", "negative"), (1.0, 0.0), strict=True):
+        for gamma, shade, line in zip(gammas, shades, _LINES * 3, strict=False):
+            pairs = (weighted_focused_euclidean(d.square().view(1, 1), torch.full((1, 1), sign), gamma=gamma, alpha=alpha,
+                                                tau=tau)[term] for d in distance)  # fmt: skip
+            ax.plot(distance, [float(loss) for loss in pairs], color=shade, ls=line, label=f"γ = {gamma:g}")
+        ax.set(title=f"{term} pair", xlabel="distance d", ylim=(0, 3.1 if sign else 0.9), xlim=(0, 2))
+    axes[0].set_ylabel(f"loss of the pair (α = {alpha:g}, τ = {tau:g})")
+    axes[0].legend(loc="upper left")
+    return fig
+
+
+def history(table: pd.DataFrame) -> Figure:
+    """A training's history: the terms of the loss, and the validation AUROC over the seen findings with its best epoch."""
+    fig, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 3.2))
+    terms = [c for c in table.columns if c.startswith("loss_") and table[c].notna().any()]
+    left.plot(table.epoch, table.loss, color="black", label="total")
+    for term, colour, line in zip(terms, (SEEN, OTHER, "#6b46c1", "#2f855a"), _LINES[1:] + _LINES, strict=False):
+        left.plot(table.epoch, table[term], color=colour, ls=line, label=words(term.removeprefix("loss_")).lower())
+    left.set(title="training loss", xlabel="epoch", ylim=(0, None))
+    left.legend()
+    right.plot(table.epoch, table.val_seen_auroc, color=SEEN, marker="o", ms=3)
+    if table.val_seen_auroc.notna().any():
+        best = table.loc[table.val_seen_auroc.idxmax()]
+        right.plot(best.epoch, best.val_seen_auroc, "o", ms=9, mfc="none", color="black")
+        right.annotate(f"{best.val_seen_auroc:.3f}", (best.epoch, best.val_seen_auroc), xytext=(0, -16),
+                       textcoords="offset points", ha="center", fontsize=9.5)  # fmt: skip
+    right.set(title="validation AUROC, seen findings", xlabel="epoch")
+    return fig
+
+
+def per_finding(table: pd.DataFrame, findings: SeenUnseen, ax: Axes, *, metric: str = "auroc") -> Axes:
+    """Dot and interval per finding: filled for protocol ``abnormal``, hollow for ``all``; seen above, unseen below.
+
+    ``table`` is ``Evaluation.per_finding``. A finding without a value keeps its line, and the line stays empty.
+    """
+    main = table[table.protocol == "abnormal"].sort_values(["seen", metric], na_position="first")
+    for protocol, shift, fill in (("abnormal", 0.14, True), ("all", -0.18, False)):
+        rows = table[table.protocol == protocol].set_index("finding").loc[main.finding]
+        for y, (key, row) in enumerate(rows.iterrows()):
+            colour = UNSEEN if key in findings.unseen else SEEN
+            ax.plot([row[f"{metric}_low"], row[f"{metric}_high"]], [y + shift] * 2, color=colour, lw=2 if fill else 1)
+            ax.plot(row[metric], y + shift, "o", ms=6 if fill else 5, color=colour, mfc=colour if fill else "white")
+    ax.set_yticks(range(len(main)), [f"{words(r.finding)} ({r.positives:,})" for r in main.itertuples()])
+    _colour_ticks(ax.get_yticklabels(), main.finding, findings)
+    if metric == "auroc":
+        ax.axvline(0.5, color="black", lw=0.8, ls=":")
+        ax.annotate("chance", (0.5, len(main) - 0.4), xytext=(3, 0), textcoords="offset points", fontsize=9)
+    handles = [Line2D([], [], marker="o", ls="", color="black", mfc=c, label=n)
+               for c, n in (("black", "abnormal"), ("white", "all"))]  # fmt: skip
+    ax.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0.2)
+    ax.set(xlabel=f"{metric.upper()} with 95 % interval", ylim=(-0.6, len(main)))
+    ax.grid(axis="x", lw=0.4, alpha=0.6)
+    return ax
+
+
+def protocol_scores(positive: np.ndarray, abnormal: np.ndarray, normal: np.ndarray, ax: Axes, *, colour: str) -> Axes:
+    """Where the scores of three groups lie: with the finding, abnormal without it, and normal radiographs."""
+    groups = ((normal, "no finding at all", "#cbd2da"), (abnormal, "other findings only", OTHER),
+              (positive, "has the finding", colour))  # fmt: skip
+    for scores, name, shade in groups:
+        if len(scores) > 1 and np.std(scores) > 0:
+            sns.kdeplot(x=scores, ax=ax, fill=True, color=shade, alpha=0.45, lw=1.6, label=name, cut=0)
+    ax.set(yticks=[], ylabel="", xlabel="score (higher = more likely)")
+    ax.spines["left"].set_visible(False)
+    return ax
+
+
+def curve(labels: np.ndarray, scores: np.ndarray, ax: Axes, *, kind: str = "roc", **line) -> Axes:
+    """One ROC or precision-recall curve (``kind`` = "roc" | "pr"); a finding without both classes draws nothing."""
+    if 0 < np.sum(labels) < len(labels):
+        if kind == "roc":
+            x, y, _ = roc_curve(labels, scores)
+        else:
+            y, x, _ = precision_recall_curve(labels, scores)
+        ax.plot(x, y, **line)
+    ax.set(xlim=(0, 1), ylim=(0, 1.01), aspect="equal")
+    ax.set(
+        xlabel="1 − specificity" if kind == "roc" else "recall", ylabel="sensitivity" if kind == "roc" else "precision"
+    )
+    return ax
+
+
+def ranking(ax: Axes, scores: np.ndarray, truth: np.ndarray, findings: SeenUnseen, *, k: int = 5) -> Axes:
+    """The k findings that score highest for one radiograph, (C,) scores and labels; a tick marks those that are true."""
+    top = np.argsort(-scores, kind="stable")[:k]
+    lengths = (scores[top] - scores.min()) / max(float(np.ptp(scores)), 1e-12)
+    keys = [findings.keys[i] for i in top]
+    ax.barh(range(k), lengths, color=colours(findings, keys), alpha=0.35)
+    for y, (i, key) in enumerate(zip(top, keys, strict=True)):
+        ax.text(0.03, y, f"{words(key)}{'  ✓' if truth[i] else ''}", va="center", fontsize=9,
+                weight="bold" if truth[i] else "normal")  # fmt: skip
+    missed = [words(findings.keys[i]) for i in np.flatnonzero(truth) if i not in top]
+    ax.set_xlabel(f"missed: {', '.join(missed)}" if missed else "", fontsize=8)
+    ax.set(xlim=(0, 1), ylim=(k - 0.5, -0.5), xticks=[], yticks=[])
+    ax.spines[:].set_visible(False)
+    return ax
+
+
+def projection(points: np.ndarray, colour: Sequence[str], anchors: np.ndarray, findings: SeenUnseen, ax: Axes) -> Axes:
+    """Radiographs (N, 2) as dots and the findings' semantic anchors (C, 2) as stars, named in the margins.
+
+    The names stand in two columns beside the picture, tied to their stars by a thin line: anchors lie close together,
+    and names written at the stars would cover each other.
+    """
+    ax.scatter(*points.T, c=colour, s=7, alpha=0.45, lw=0, rasterized=True)
+    tones = colours(findings)
+    ax.scatter(*anchors.T, marker="*", s=170, c=tones, edgecolors="white", lw=0.9, zorder=4)
+    (left, right), (low, high) = [(a.min(), a.max()) for a in np.concatenate([points, anchors]).T]
+    pad, half = 0.05 * (right - left), len(anchors) // 2
+    by_x = np.argsort(anchors[:, 0], kind="stable")
+    for side, x, align in ((by_x[:half], left - pad, "right"), (by_x[half:], right + pad, "left")):
+        order = side[np.argsort(anchors[side, 1], kind="stable")]
+        for i, y in zip(order, np.linspace(low, high, len(order) + 2)[1:-1], strict=True):
+            ax.plot([x, anchors[i, 0]], [y, anchors[i, 1]], color=tones[i], lw=0.6, alpha=0.8, zorder=3)
+            ax.text(x, y, f" {words(findings.keys[i])} ", color=tones[i], ha=align, va="center", fontsize=9.5)
+    ax.set(xticks=[], yticks=[])
+    ax.spines[:].set_visible(False)
+    return ax
+
+
+def distances(distance: np.ndarray, positive: np.ndarray, ax: Axes, *, colour: str) -> Axes:
+    """The distances of positive and negative pairs, each as its own density, with their medians dotted."""
+    bins = np.linspace(distance.min(), distance.max(), 60)
+    for mask, name, shade in ((~positive, "negative pairs", OTHER), (positive, "positive pairs", colour)):
+        if mask.any():
+            ax.hist(distance[mask], bins, density=True, color=shade, alpha=0.55, label=f"{name} ({mask.sum():,})")
+            ax.axvline(np.median(distance[mask]), color=shade, ls=":", lw=1.6)
+    ax.set(xlabel="distance d", yticks=[])
+    ax.legend(loc="upper left")
+    ax.spines["left"].set_visible(False)
+    return ax

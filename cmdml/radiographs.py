@@ -204,7 +204,7 @@ def partition(radiographs: RadiographSet, findings: SeenUnseen, *, keep_no_findi
     if tuple(findings.keys) != radiographs.findings:
         odd = sorted(set(findings.keys) ^ set(radiographs.findings)) or ["their order"]
         raise ValueError(f"{where}: the findings to split are not the set's ({', '.join(odd)}); prepare it again")
-    _assert_patient_disjoint(table, where)
+    assert_patient_disjoint(table, where)
 
     split, patient = table["split"].to_numpy(), table["patient"].to_numpy()
     train = split == "train"
@@ -238,7 +238,8 @@ def partition(radiographs: RadiographSet, findings: SeenUnseen, *, keep_no_findi
     return Partition(radiographs, findings, index["train"], index["val"], index["test"], counts)
 
 
-def _assert_patient_disjoint(table: pd.DataFrame, where) -> None:
+def assert_patient_disjoint(table: pd.DataFrame, where) -> None:
+    """ValueError naming patients (five at most) whose images lie in more than one split."""
     n_splits = table.groupby("patient")["split"].nunique()
     shared = n_splits.index[n_splits > 1]
     if len(shared):

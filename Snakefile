@@ -15,6 +15,8 @@ PROFILE = run.load_profile(
 )
 RUN = PROFILE["parameters"]["run_dir"]
 VARIANTS = sorted(PROFILE["variants"])
+# What the evaluation sets beside the main run: its variants, and the committed results of other profiles.
+OTHERS = sorted(str(p.parent) for p in Path("data/results").glob("*/summary.csv") if p.parent.name != PROFILE["name"])
 MODULES = {str(path.relative_to("cmdml").with_suffix("")).replace("/", "."): path for path in Path("cmdml").rglob("*.py")}
 READS = {"findings": ["data/findings.yaml"], "semantics": sorted(map(str, Path("data/semantics").glob("*.safetensors")))}
 
@@ -116,7 +118,10 @@ rule evaluation:
     input:
         sources("04_evaluation"),
         "{at}/training/embeddings.npz",
-        lambda w: [] if variant(w) else expand(f"{RUN}/variants/{{name}}/evaluation/summary.csv", name=VARIANTS),
+        lambda w: [] if variant(w) else [
+            *(f"{RUN}/variants/{name}/evaluation/summary.csv" for name in VARIANTS),
+            *(f"{other}/summary.csv" for other in OTHERS),
+        ],
     output:
         "{at}/notebooks/04_evaluation.ipynb",
         "{at}/evaluation/per_finding.csv",
@@ -128,7 +133,7 @@ rule evaluation:
             variant(w),
             training=f"{w.at}/training",
             out=f"{w.at}/evaluation",
-            compare=[] if variant(w) else [f"{RUN}/variants/{name}" for name in VARIANTS],
+            compare=[] if variant(w) else [*(f"{RUN}/variants/{name}" for name in VARIANTS), *OTHERS],
         ),
     shell:
         EXECUTE

@@ -31,7 +31,7 @@ def checked(name: str, value, annotation: str, namespace: dict):
     return float(value) if kind is float else value
 
 
-def _declarations(source: str) -> dict[str, str]:
+def declarations(source: str) -> dict[str, str]:
     """{name: annotation} if a cell holds nothing but `name: type = value` lines, else {}."""
     try:
         body = ast.parse(source).body
@@ -72,10 +72,10 @@ def parameters(namespace: dict) -> dict:
         A name that the notebook does not declare (the nearest declared one is offered), or a value of another type.
     """
     history = list(namespace.get("In", ()))[:-1]  # the last entry is the cell that calls us
-    at = next((i for i in reversed(range(len(history))) if _declarations(history[i])), None)
+    at = next((i for i in reversed(range(len(history))) if declarations(history[i])), None)
     if at is None:
         raise ValueError("the parameters cell has not run: run the notebook's first code cell, then this one.")
-    declared = _declarations(history[at])
+    declared = declarations(history[at])
     for name in (name for cell in history[at + 1 :] for name in _injected(cell)):
         if name not in declared and not name.startswith("PAPERMILL_"):
             raise unknown(name, declared, "parameter")

@@ -8,11 +8,11 @@ import os
 import platform
 import subprocess
 import sys
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
-from cmdml.parameters import checked, parameters, unknown
+from cmdml.parameters import checked, declarations, parameters, unknown
 
 __all__ = ["ROOT", "declared_parameters", "environment", "execute", "load_profile", "manifest", "notebook_parameters",
            "parameters", "resolve"]  # fmt: skip
@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("cmdml", "torch", "torchvision", "lightning-fabric", "numpy", "pandas", "scikit-learn", "safetensors",
             "sentence-transformers", "papermill")  # fmt: skip
 # A notebook imports this module in its first cells, so this is when its work began.
-IMPORTED = datetime.now(timezone.utc)
+IMPORTED = datetime.now(UTC)
 
 
 def resolve(path: str | os.PathLike) -> Path:
@@ -97,7 +97,7 @@ def manifest(out, *, profile, parameters, radiographs=None, seed=None, started=N
     if started is None:
         started = IMPORTED
     elif not isinstance(started, datetime):
-        started = datetime.fromtimestamp(started, timezone.utc)
+        started = datetime.fromtimestamp(started, UTC)
     content = {
         "profile": profile,
         "notebook": None,
@@ -106,8 +106,8 @@ def manifest(out, *, profile, parameters, radiographs=None, seed=None, started=N
         "data_sha256": None if radiographs is None else radiographs.card["sha256"],
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
         **environment(),
-        "started": started.astimezone(timezone.utc).isoformat(timespec="seconds"),
-        "wall_seconds": round((datetime.now(timezone.utc) - started).total_seconds(), 1),
+        "started": started.astimezone(UTC).isoformat(timespec="seconds"),
+        "wall_seconds": round((datetime.now(UTC) - started).total_seconds(), 1),
         **extra,
     }
     out = resolve(out)
@@ -117,11 +117,12 @@ def manifest(out, *, profile, parameters, radiographs=None, seed=None, started=N
 
 
 def declared_parameters(notebook) -> dict[str, str]:
-    """{name: annotation} of a notebook's parameters cell."""
-    import papermill
-
-    found = papermill.inspect_notebook(str(resolve(notebook)))
-    return {name: about["inferred_type_name"] for name, about in found.items()}
+    """{name: annotation} of a notebook's parameters cell (papermill's own reader stops at a second ``=`` in a line)."""
+    cells = json.loads(resolve(notebook).read_text())["cells"]
+    tagged = [c for c in cells if "parameters" in c["metadata"].get("tags", ())]
+    if len(tagged) != 1:
+        raise ValueError(f"{notebook}: one cell must be tagged 'parameters', found {len(tagged)}.")
+    return declarations("".join(tagged[0]["source"]))
 
 
 def load_profile(name_or_path, overrides: dict | None = None, *, notebooks=ROOT / "notebooks") -> dict:

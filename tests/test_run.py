@@ -1,0 +1,209 @@
+import json
+import subprocess
+import sys
+from datetime import UTC, datetime
+from types import SimpleNamespace
+
+import nbformat
+import papermill
+import pytest
+
+from cmdml import run
+
+DECLARED = """gamma: float = 2.0  # focusing exponent; 0 = no focusing
+epochs: int = 3
+unseen: str = "default"
+compare: list = []
+deep: bool = False"""
+
+
+def history(*cells, **values):
+    """What a notebook's globals() look like while the cell after `cells` runs."""
+    namespace = {}
+    for cell in cells:
+        exec(cell, namespace)
+    return {**namespace, "In": ["", *cells, "parameters = run.parameters(globals())"], **values}
+
+
+@pytest.fixture
+def notebook(tmp_path):
+    cells = [
+        nbformat.v4.new_markdown_cell("# A small notebook"),
+        nbformat.v4.new_code_cell(DECLARED, metadata={"tags": ["parameters"]}),
+        nbformat.v4.new_code_cell("from cmdml import run\nparameters = run.parameters(globals())"),
+        nbformat.v4.new_code_cell("import os\nprint(os.getcwd(), parameters, run.resolve('data').is_dir())"),
+        nbformat.v4.new_code_cell("assert epochs > 0, 'no epochs, no training'"),
+    ]
+    content = nbformat.v4.new_notebook(
+        cells=cells,
+        metadata={
+            "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
+            "language_info": {"name": "python"},
+        },
+    )
+    path = tmp_path / "small.ipynb"
+    nbformat.write(content, path)
+    return path
+
+
+def printed(path):
+    return "".join(o.get("text", "") for c in nbformat.read(path, 4).cells for o in c.get("outputs", []))
+
+
+def test_parameters_as_declared_and_as_injected():
+    assert run.parameters(history(DECLARED)) == {
+        "gamma": 2.0, "epochs": 3, "unseen": "default", "compare": [], "deep": False,
+    }  # fmt: skip
+    namespace = history(DECLARED, "# Parameters\ngamma = 3\ncompare = ['a']\n")
+    values = run.parameters(namespace)
+    assert (values["gamma"], values["compare"], values["epochs"]) == (3.0, ["a"], 3)
+    assert isinstance(values["gamma"], float) and isinstance(namespace["gamma"], float)
+
+
+def test_parameters_in_jupyterlab():
+    with pytest.raises(ValueError, match="run the notebook's first code cell"):
+        run.parameters({"In": ["", "import numpy", "parameters = run.parameters(globals())"]})
+    # Cells run twice, out of order and with magics: the last parameters cell counts.
+    cells = ["", DECLARED, "%matplotlib inline", DECLARED.replace("2.0", "0.5"), "print(1)", "now"]
+    namespace = {**history(DECLARED), "gamma": 0.5, "In": cells}
+    assert run.parameters(namespace)["gamma"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("injected", "sentence"),
+    [
+        ("gama = 3", "unknown parameter 'gama': did you mean 'gamma'?"),
+        ("epoch = 3", "unknown parameter 'epoch': did you mean 'epochs'?"),
+        ("gamma = 'high'", r"parameter gamma must be float, got 'high' \(str\)"),
+        ("gamma = True", "parameter gamma must be float, got True"),
+        ("epochs = 2.5", "parameter epochs must be int, got 2.5"),
+        ("deep = 1", "parameter deep must be bool, got 1"),
+        ("compare = 'a'", "parameter compare must be list, got 'a'"),
+    ],
+)
+def test_parameters_that_do_not_fit(injected, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        run.parameters(history(DECLARED, f"# Parameters\n{injected}\n"))
+
+
+@pytest.mark.parametrize("value", ["a", ["a", "b"], None])
+def test_parameters_of_several_types(value):
+    cell = "unseen: str | list[str] | None = 'default'"
+    assert run.parameters(history(cell, f"# Parameters\nunseen = {value!r}"))["unseen"] == value
+    with pytest.raises(ValueError, match="unseen must be str"):
+        run.parameters(history(cell, "# Parameters\nunseen = 4"))
+
+
+def test_execute(notebook, tmp_path):
+    out = run.execute(notebook, tmp_path / "deep" / "er" / "out.ipynb", {"gamma": 1, "compare": ["x", "y"]})
+    assert "'gamma': 1.0" in printed(out) and "['x', 'y']" in printed(out)
+    assert printed(out).startswith(str(run.ROOT)) and printed(out).strip().endswith("True")
+    assert nbformat.read(out, 4).metadata["cmdml"]["versions"]["numpy"]
+    assert [p.name for p in out.parent.iterdir()] == ["out.ipynb"]
+    with pytest.raises(ValueError, match="did you mean 'gamma'"):
+        run.execute(notebook, out, {"gama": 1})
+
+
+def test_a_failing_notebook_is_kept_under_another_name(notebook, tmp_path):
+    out = tmp_path / "out.ipynb"
+    done = subprocess.run(
+        [sys.executable, "-m", "cmdml.run", notebook, out, json.dumps({"epochs": 0})], capture_output=True, text=True
+    )
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "AssertionError: no epochs, no training" in done.stderr and "out.failed.ipynb" in done.stderr
+    assert not out.exists() and "'epochs': 0" in printed(tmp_path / "out.failed.ipynb")
+
+
+def test_plain_papermill_from_another_directory(notebook, tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    command = [sys.executable, "-m", "papermill", notebook, "out.ipynb", "--no-progress-bar", "-k", "python3"]
+    subprocess.run([*command, "-p", "gamma", "3"], cwd=elsewhere, check=True, capture_output=True)
+    assert "'gamma': 3.0" in printed(elsewhere / "out.ipynb") and "True" in printed(elsewhere / "out.ipynb")
+    done = subprocess.run([*command, "-p", "gama", "3"], cwd=elsewhere, capture_output=True, text=True)
+    assert done.returncode != 0
+    assert done.stderr.strip().splitlines()[-1].endswith("unknown parameter 'gama': did you mean 'gamma'?")
+
+
+def test_resolve(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert run.resolve("runs/phantom") == run.ROOT / "runs/phantom"
+    assert run.resolve("../shared") == run.ROOT.parent / "shared"
+    assert run.resolve(tmp_path / "x") == tmp_path / "x"
+
+
+def test_manifest(tmp_path, monkeypatch):
+    radiographs = SimpleNamespace(card={"sha256": "abc"})
+    values = {"seed": 7, "gamma": 2.0}
+    made = run.manifest(tmp_path / "out", profile="p", parameters=values, radiographs=radiographs, notebook="03")
+    assert made == json.loads((tmp_path / "out/manifest.json").read_text())
+    assert (made["profile"], made["notebook"], made["seed"], made["data_sha256"]) == ("p", "03", 7, "abc")
+    assert made["parameters"] == values and made["versions"]["torch"] and made["machine"]["cores"] >= 1
+    assert made["wall_seconds"] >= 0 and datetime.fromisoformat(made["started"]).utcoffset().total_seconds() == 0
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["manifest.json"]
+    started = datetime(2020, 1, 1, tzinfo=UTC)
+    assert run.manifest(tmp_path, profile="p", parameters={}, started=started, device="tpu")["device"] == "tpu"
+    assert json.loads((tmp_path / "manifest.json").read_text())["started"] == "2020-01-01T00:00:00+00:00"
+
+    monkeypatch.setenv("PATH", str(tmp_path))  # no git to be found
+    without = run.manifest(tmp_path, profile="p", parameters={}, seed=1)
+    assert without["commit"] is None and without["dirty"] is None and "commit" in without["commit_note"]
+
+
+def profile_with(tmp_path, text):
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_load_profile(notebook, tmp_path, monkeypatch):
+    extra = nbformat.v4.new_notebook(
+        cells=[nbformat.v4.new_code_cell(
+            'profile: str = "x"\nrun_dir: str = "y"\nseed: int = 0', metadata={"tags": ["parameters"]}
+        )],
+        metadata=nbformat.read(notebook, 4).metadata,
+    )  # fmt: skip
+    nbformat.write(extra, tmp_path / "other.ipynb")
+    path = profile_with(tmp_path, "title: Mine\nparameters: {gamma: 1, seed: 4}\nvariants: {plain: {gamma: 0}}")
+    profile = run.load_profile(path, {"seed": 5}, notebooks=tmp_path)
+    assert profile["title"] == "Mine" and profile["variants"] == {"plain": {"gamma": 0.0}}
+    assert profile["parameters"] == {"gamma": 1.0, "seed": 5, "profile": "mine", "run_dir": "runs/mine"}
+    assert run.notebook_parameters(notebook, profile) == {"gamma": 1.0}
+
+    for text, sentence in [
+        ("parameters: {gama: 1}", "unknown parameter in profile mine.yaml 'gama': did you mean 'gamma'?"),
+        ("variants: {plain: {unsen: a}}", "did you mean 'unseen'?"),
+        ("parameter: {gamma: 1}", "did you mean 'parameters'?"),
+        ("parameters: {gamma: 1e-3}", "parameter gamma must be float, got '1e-3'"),  # YAML reads 1e-3 as text
+    ]:
+        with pytest.raises(ValueError, match=sentence.replace("?", r"\?")):
+            run.load_profile(profile_with(tmp_path, text), notebooks=tmp_path)
+    with pytest.raises(ValueError, match="did you mean 'epochs'"):
+        run.load_profile(profile_with(tmp_path, "parameters: {}"), {"epoch": 5}, notebooks=tmp_path)
+    with pytest.raises(FileNotFoundError, match="unknown profile 'fantom': did you mean 'phantom'?"):
+        run.load_profile("fantom")
+
+
+@pytest.mark.parametrize("path", sorted((run.ROOT / "profiles").glob("*.yaml")), ids=lambda p: p.stem)
+def test_profiles_of_the_study(path):
+    values = run.load_profile(path)["parameters"]
+    assert values["run_dir"] == f"runs/{path.stem}"
+    notebooks = (run.ROOT / "notebooks").glob("*.ipynb")
+    declared = {name for notebook in notebooks for name in run.declared_parameters(notebook)}
+    wiring = {"out", "training", "compare"}  # set by the Snakefile
+    of_one_source = {"images", "prevalence", "npz", "nih_root", "splits", "min_source_pixels"}
+    assert declared - set(values) <= wiring | of_one_source
+
+
+@pytest.mark.parametrize("path", sorted((run.ROOT / "notebooks").glob("*.ipynb")), ids=lambda p: p.stem)
+def test_notebooks_declare_typed_parameters_and_carry_no_output(path):
+    cells = nbformat.read(path, 4).cells
+    code = [cell for cell in cells if cell.cell_type == "code"]
+    assert "parameters" in code[0].metadata.get("tags", [])
+    assert not any(cell.outputs or cell.execution_count for cell in code)
+    declared = run.declared_parameters(path)
+    assert {"profile", "run_dir", "seed"} <= set(declared)
+    # papermill must read the cell too, or it warns about good names and `--help-notebook` is silent: no second "=".
+    readable = papermill.inspect_notebook(str(path))
+    assert set(readable) == set(declared)
+    assert all(about["help"] for about in readable.values())

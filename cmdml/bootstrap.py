@@ -134,7 +134,7 @@ def percentile_interval(values, confidence: float = 0.95) -> tuple[np.ndarray, n
     undefined : (...) int, how many replicates were left out.
     """
     values = np.asarray(values, dtype=np.float64)
-    flat = values.reshape(len(values), -1)  # (R, everything else)
+    flat = values.reshape(len(values), int(np.prod(values.shape[1:])))  # (R, everything else)
     undefined = np.isnan(flat).sum(axis=0)
     some = undefined < len(flat)
     bounds = np.full((2, flat.shape[1]), np.nan)

@@ -79,7 +79,7 @@ def evaluate(labels, scores, patients, findings: SeenUnseen, *, ks=(2, 3), repli
         ap_low, ap_high, _ = percentile_interval(ap[1:])
         positives = y.sum(axis=0)
         table = {"protocol": protocol, "finding": findings.keys, "seen": findings.seen_mask, "images": len(y)}
-        table |= {"positives": positives, "prevalence": positives / max(len(y), 1) if len(y) else np.nan}
+        table |= {"positives": positives, "prevalence": positives / len(y) if len(y) else np.nan}
         table |= {"auroc": auroc[0], "auroc_low": auroc_low, "auroc_high": auroc_high}
         table |= {"ap": ap[0], "ap_low": ap_low, "ap_high": ap_high, "undefined_replicates": lost}
         per_finding.append(pd.DataFrame(table))
@@ -165,7 +165,7 @@ def image_kinds(labels, findings: SeenUnseen) -> np.ndarray:
 
 def top_k(scores, k: int) -> np.ndarray:
     """(N, k) columns of the k highest scores of each image, best first; of equal scores the first finding wins."""
-    scores = np.asarray(scores)
+    scores = np.asarray(scores, dtype=np.float64)
     if not 1 <= k <= scores.shape[1]:
         raise ValueError(f"k = {k} must lie between 1 and the {scores.shape[1]} findings")
     return np.argsort(-scores, axis=1, kind="stable")[:, :k]
@@ -199,15 +199,17 @@ def _metrics(labels, scores, weights, unit, findings, ks):
 
 def _summary_rows(protocol, metrics, findings, undefined):
     members = {"S": findings.seen, "U": findings.unseen, "H": findings.keys}
+
+    def row(metric, value, low, high, lost, left_out):
+        return {"protocol": protocol, "metric": metric, "value": float(value), "low": float(low), "high": float(high),
+                "undefined_replicates": int(lost), "undefined": " ".join(left_out)}  # fmt: skip
+
     rows = []
     for metric, values in metrics.items():
         low, high, lost = percentile_interval(values[1:])
         left_out = [key for key in undefined if key in members.get(metric.partition("_")[2], ())]
-        rows.append({"protocol": protocol, "metric": metric, "value": float(values[0]), "low": float(low),
-                     "high": float(high), "undefined_replicates": int(lost), "undefined": " ".join(left_out)})  # fmt: skip
-    count = len(undefined)
-    return [*rows, {"protocol": protocol, "metric": "n_findings_undefined", "value": float(count), "low": np.nan,
-                    "high": np.nan, "undefined_replicates": 0, "undefined": " ".join(undefined)}]  # fmt: skip
+        rows.append(row(metric, values[0], low, high, lost, left_out))
+    return [*rows, row("n_findings_undefined", len(undefined), np.nan, np.nan, 0, undefined)]
 
 
 def _protocol_rows(labels, protocol):
@@ -221,7 +223,7 @@ def _weights(patients, replicates, seed):
 
 
 def _checked(labels, scores, patients, findings, name="scores"):
-    labels, scores, patients = np.asarray(labels), np.asarray(scores), np.asarray(patients)
+    labels, scores, patients = np.asarray(labels), np.asarray(scores, dtype=np.float64), np.asarray(patients)
     count = len(findings.keys)
     if labels.ndim != 2 or labels.shape[1] != count:
         raise ValueError(f"labels {labels.shape} must be (images, {count}), one column per finding")
@@ -241,4 +243,4 @@ def _checked(labels, scores, patients, findings, name="scores"):
     missing = pd.isna(patients) | (patients.astype(str) == "")
     if missing.any():
         raise ValueError(f"image row {np.flatnonzero(missing)[0]} has no patient")
-    return labels.astype(np.uint8), scores.astype(np.float64), patients
+    return labels.astype(np.uint8), scores, patients

@@ -29,7 +29,7 @@ $(READY):
 	@rm -f .venv/ready-* && touch $@
 
 study: $(READY)  ## run the notebooks of PROFILE into runs/PROFILE (NIH_ROOT=..., SET="gamma=3 epochs=5")
-	$(SNAKEMAKE) study
+	$(SNAKEMAKE) -- study
 	@echo "Executed notebooks: runs/$(PROFILE)/notebooks   Numbers: runs/$(PROFILE)/evaluation"
 
 book: $(READY)  ## run the study and render it to _build/html/index.html

@@ -1,0 +1,131 @@
+"""Bring together what ran and what is written.
+
+stage PROFILE    lay out runs/PROFILE/book for Jupyter Book: the prose, the executed notebooks, the status page
+results PROFILE  copy the numbers of a run to data/results/PROFILE, to be committed
+readme           fill the README's table from data/results
+"""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import matplotlib
+import pandas as pd
+import yaml
+
+matplotlib.use("agg")
+ROOT = Path(__file__).resolve().parents[1]
+NUMBERS = ("*.csv", "manifest.json")
+
+
+def fill(path: Path, marker: str, text: str) -> None:
+    """Put `text` between <!-- marker --> and <!-- /marker -->."""
+    before, _, rest = path.read_text().partition(f"<!-- {marker} -->")
+    _, closing, after = rest.partition(f"<!-- /{marker} -->")
+    if not closing:
+        raise ValueError(f"{path}: the markers <!-- {marker} --> and <!-- /{marker} --> are missing.")
+    path.write_text(f"{before}<!-- {marker} -->\n{text.strip()}\n{closing}{after}")
+
+
+def status(run: Path, names: list[str]) -> str:
+    """The status page: which notebook ran when, how long, on what."""
+    rows, about = [], {}
+    for name in names:
+        for path in [run / f"notebooks/{name}.ipynb", *sorted(run.glob(f"variants/*/notebooks/{name}.ipynb"))]:
+            metadata = json.loads(path.read_text())["metadata"]
+            variant = path.parts[-3] if "variants" in path.parts else ""
+            rows.append((name, variant, metadata["papermill"]["duration"], metadata["papermill"]["start_time"]))
+            about = about or metadata["cmdml"]
+    total = sum(row[2] for row in rows)
+    lines = [
+        f"| [{name}](../notebooks/{name}.ipynb){f', variant *{variant}*' if variant else ''} "
+        f"| {seconds / 60:.1f} | {seconds / total:.0%} | {started[:16].replace('T', ' ')} |"
+        for name, variant, seconds, started in rows
+    ]
+    code = "unknown (not run from a git checkout)" if about["commit"] is None else f"`{about['commit'][:12]}`"
+    code += ", with changes that were not committed" if about["dirty"] else ""
+    machine, versions = about["machine"], {"python": about["python"], **about["versions"]}
+    return "\n".join([
+        "# Status", "",
+        f"Profile **{run.name}**: every notebook ran to its end. Variants run beside each other, so their",
+        f"minutes overlap; all together they are {total / 60:.1f} minutes of work.", "",
+        "| notebook | minutes | share | started (UTC) |", "|---|---:|---:|---|", *lines, "",
+        "## Machine and versions", "",
+        f"{machine['cpu']}, {machine['cores']} cores, {machine['system']}. Code: {code}.", "",
+        "| package | version |", "|---|---|", *(f"| {name} | {version} |" for name, version in versions.items()), "",
+    ])  # fmt: skip
+
+
+def benchmarks(stage: Path) -> str:
+    """One table per file of data/results/benchmarks."""
+    files = sorted((stage / "data/results/benchmarks").glob("*.csv"))
+    if not files:
+        return "No benchmark results are committed yet."
+    table = ":::{{csv-table}} {title}\n:file: ../data/results/benchmarks/{name}\n:header-rows: 1\n:::"
+    return "\n\n".join(table.format(title=f.stem.replace("_", " ").capitalize(), name=f.name) for f in files)
+
+
+def stage(profile: str) -> Path:
+    """Write runs/<profile>/book, with the same relative paths as the repository. Returns the folder."""
+    from cmdml import plots
+
+    run = ROOT / "runs" / profile
+    out = run / "book"
+    shutil.rmtree(out, ignore_errors=True)
+    shutil.copytree(ROOT / "book", out / "book", ignore=shutil.ignore_patterns("*.py", "__pycache__"))
+    for path in ("_config.yml", "_toc.yml"):
+        shutil.copy2(ROOT / path, out / path)
+    for path in [*ROOT.glob("data/*.md"), *ROOT.glob("data/results/**/*.*")]:
+        (out / path.relative_to(ROOT)).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(path, out / path.relative_to(ROOT))
+    parts = yaml.safe_load((ROOT / "_toc.yml").read_text())["parts"]
+    chapters = [Path(chapter["file"]) for part in parts for chapter in part["chapters"]]
+    names = [path.name for path in chapters if path.parent.name == "notebooks"]
+    (out / "notebooks").mkdir()
+    for name in names:
+        shutil.copy2(run / f"notebooks/{name}.ipynb", out / "notebooks")
+    (out / "book/status.md").write_text(status(run, names))
+    (out / "book/figures").mkdir(exist_ok=True)
+    plots.loss_figure().savefig(out / "book/figures/loss.svg", bbox_inches="tight", metadata={"Date": None})
+    fill(out / "book/performance.md", "benchmarks", benchmarks(out))
+    return out
+
+
+def results(profile: str) -> Path:
+    """Copy tables and manifests of the main run and of its variants to data/results/<profile>. Returns the folder."""
+    out = ROOT / "data/results" / profile
+    shutil.rmtree(out, ignore_errors=True)
+    for folder in [ROOT / "runs" / profile, *sorted((ROOT / "runs" / profile).glob("variants/*"))]:
+        to = out / folder.relative_to(ROOT / "runs" / profile)
+        to.mkdir(parents=True)
+        for pattern in NUMBERS:
+            for file in (folder / "evaluation").glob(pattern):
+                shutil.copy2(file, to)
+    return out
+
+
+def readme() -> None:
+    """S, U and H with intervals of every committed result, main run and shuffled control, into the README."""
+    lines = ["| radiographs | texts | protocol | test images | S | U | H |", "|---|---|---|---:|---|---|---|"]
+    for main in sorted((ROOT / "data/results").glob("*/summary.csv"), key=lambda p: (p.parent.name != "phantom", p)):
+        for file in (main, main.parent / "variants/shuffled/summary.csv"):
+            if not file.exists():
+                continue
+            about = json.loads(file.with_name("manifest.json").read_text())
+            summary = pd.read_csv(file).set_index(["protocol", "metric"])
+            for protocol, images in (("abnormal", about["images_test_abnormal"]), ("all", about["images_test"])):
+                cells = (summary.loc[(protocol, f"auroc_{mean}")] for mean in "SUH")
+                text = " | ".join(f"{c.value:.2f} ({c.low:.2f}–{c.high:.2f})" for c in cells)
+                lines.append(f"| {about['profile']} | {about['semantics']} | {protocol} | {images:,} | {text} |")
+    fill(ROOT / "README.md", "results", "\n".join(lines))
+
+
+if __name__ == "__main__":
+    task, *given = sys.argv[1:]
+    if task == "stage":
+        print(stage(*given))
+    if task == "results":
+        print(results(*given))
+    if task in ("results", "readme"):
+        readme()

@@ -67,58 +67,64 @@ def weighted_auroc_ap(labels, scores, weights, unit=None) -> tuple[np.ndarray, n
     unit = np.arange(len(labels)) if unit is None else np.asarray(unit)
     if weights.ndim != 2 or unit.shape != (len(labels),) or (len(unit) and unit.max() >= weights.shape[1]):
         raise ValueError(f"weights {weights.shape} must be (replicates, units) and cover the {unit.shape} image units")
-    columns = np.ascontiguousarray(weights.T, dtype=np.float64)  # (U, R): replicates side by side
     auroc = np.full((len(weights), labels.shape[1]), np.nan)
     ap = auroc.copy()
-    for c in range(labels.shape[1]):
-        auroc[:, c], ap[:, c] = _one_finding(labels[:, c], scores[:, c], columns, unit)
+    sums = {c: _sums(labels[:, c], scores[:, c], unit, weights.shape[1]) for c in range(labels.shape[1])
+            if labels[:, c].any() and not labels[:, c].all()}  # fmt: skip
+    tallest = max((positives.shape[0] for positives, *_ in sums.values()), default=0)
+    step = max(1, _CHUNK_VALUES // (tallest + 1))
+    for start in range(0, len(weights), step):
+        part = slice(start, start + step)
+        columns = np.ascontiguousarray(weights[part].T, dtype=np.float64)  # (U, r): replicates side by side
+        for c, matrices in sums.items():
+            auroc[part, c], ap[part, c] = _weigh(columns, *matrices)
     return auroc, ap
 
 
-def _one_finding(positive, score, columns, unit):
-    """AUROC and AP (R,) of one finding; ``columns`` (U, R) are the unit weights."""
+def _sums(positive, score, unit, units):
+    """What a finding's order comes to: sparse matrices that sum unit weights (U, r) over runs of the sorted images.
+
+    Only the G thresholds that hold a positive move either metric; they are numbered from the highest score down.
+
+    Returns
+    -------
+    at : (G, U), positives at each of these thresholds.
+    down_to : (G + 1, U), negatives below the one before and down to this one; the last row: below them all.
+    tied : (T, U), negatives exactly at a threshold, for the T thresholds that have any.
+    tied_rows : (T,) which ones.
+    """
     order = np.argsort(-score, kind="stable")
     positive, score, unit = positive[order], score[order], unit[order]
-    replicates = columns.shape[1]
-    if not positive.any() or positive.all():
-        return np.full(replicates, np.nan), np.full(replicates, np.nan)
-
-    # Only thresholds that hold a positive move either metric; G of them, numbered from the highest score down.
     threshold = np.cumsum(np.concatenate([[0], score[1:] != score[:-1]]))  # tied images share one number
     holds = np.unique(threshold[positive])
     group = np.searchsorted(holds, threshold)  # first such threshold at or below each image; G: below the last
     tied = ~positive & (group < len(holds)) & (holds[np.minimum(group, len(holds) - 1)] == threshold)
-    tied_groups, tied_row = np.unique(group[tied], return_inverse=True)
-    sums = [
-        _summing_matrix(group[positive], unit[positive], len(holds), len(columns)),  # positives at a threshold
-        _summing_matrix(group[~positive], unit[~positive], len(holds) + 1, len(columns)),  # negatives down to it
-        _summing_matrix(tied_row, unit[tied], len(tied_groups), len(columns)),  # negatives exactly at it
-    ]
+    tied_rows, tied_row = np.unique(group[tied], return_inverse=True)
 
-    auroc, ap = np.empty(replicates), np.empty(replicates)
-    step = max(1, _CHUNK_VALUES // (len(holds) + 1))
-    for start in range(0, replicates, step):
-        part = slice(start, start + step)
-        chunk = np.ascontiguousarray(columns[:, part])  # (U, r)
-        pos, neg, tie = (matrix @ chunk for matrix in sums)  # (G, r), (G + 1, r), (tied G, r)
-        false_positive = np.cumsum(neg, axis=0)  # (G + 1, r)
-        true_positive = np.cumsum(pos, axis=0)  # (G, r)
-        w_pos, w_neg = true_positive[-1].copy(), false_positive[-1]  # (r,); the next division writes in place
-        false_positive = false_positive[:-1]
-        # Negatives above each positive, those tied with it counted half: the complement of the AUROC.
-        wrong = np.einsum("gr,gr->r", pos, false_positive) - 0.5 * np.einsum("gr,gr->r", pos[tied_groups], tie)
-        called = true_positive + false_positive
-        np.divide(true_positive, called, out=true_positive, where=called > 0)  # becomes the precision
-        defined = (w_pos > 0) & (w_neg > 0)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            auroc[part] = np.where(defined, 1.0 - wrong / (w_pos * w_neg), np.nan)
-            ap[part] = np.where(defined, np.einsum("gr,gr->r", pos, true_positive) / w_pos, np.nan)
-    return auroc, ap
+    def summing(rows, columns, height):
+        return sparse.csr_array((np.ones(len(rows)), (rows, columns)), shape=(height, units))
+
+    at = summing(group[positive], unit[positive], len(holds))
+    down_to = summing(group[~positive], unit[~positive], len(holds) + 1)
+    return at, down_to, summing(tied_row, unit[tied], len(tied_rows)), tied_rows
 
 
-def _summing_matrix(rows, units, n_rows, n_units):
-    """Sparse (n_rows, n_units) matrix that adds each unit's weight to its rows; repeats add up."""
-    return sparse.csr_array((np.ones(len(rows)), (rows, units)), shape=(n_rows, n_units))
+def _weigh(columns, at, down_to, tied, tied_rows):
+    """AUROC and AP (r,) of one finding under the unit weights ``columns`` (U, r)."""
+    pos = at @ columns  # (G, r)
+    true_positive = np.cumsum(pos, axis=0)  # (G, r)
+    false_positive = np.cumsum(down_to @ columns, axis=0)  # (G + 1, r)
+    w_pos, w_neg = true_positive[-1].copy(), false_positive[-1]  # (r,); the division below writes in place
+    false_positive = false_positive[:-1]  # (G, r)
+    # Negatives above each positive, those tied with it counted half: the complement of the AUROC.
+    wrong = np.einsum("gr,gr->r", pos, false_positive) - 0.5 * np.einsum("tr,tr->r", pos[tied_rows], tied @ columns)
+    called = true_positive + false_positive
+    precision = np.divide(true_positive, called, out=true_positive, where=called > 0)
+    defined = (w_pos > 0) & (w_neg > 0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        auroc = 1.0 - wrong / (w_pos * w_neg)
+        ap = np.einsum("gr,gr->r", pos, precision) / w_pos
+    return np.where(defined, auroc, np.nan), np.where(defined, ap, np.nan)
 
 
 def percentile_interval(values, confidence: float = 0.95) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -49,7 +49,8 @@ def evaluate(labels, scores, patients, findings: SeenUnseen, *, ks=(2, 3), repli
 
     A finding without a positive or without a negative image is NaN, stands in ``undefined`` and is left out of S and U,
     which say so by name. A replicate in which any finding that belongs to a mean is undefined has no value for that
-    mean: it is left out of the interval and counted in ``undefined_replicates``.
+    mean: it is left out of the interval and counted in ``undefined_replicates``. With few positives the resampled AP
+    sits above the point estimate (a positive drawn twice is found twice): by about a third at 4 positives, a tenth at 25.
 
     Parameters
     ----------

@@ -46,12 +46,13 @@ def test_equals_scikit_learn_loop(levels):
             assert abs(ap[r, c] - average_precision_score(y, s)) < EXACT
 
 
-def test_chunks_do_not_change_a_bit(monkeypatch):
+@pytest.mark.parametrize("values", [1, 100, 1000])
+def test_chunks_change_nothing(monkeypatch, values):
     labels, scores, patients = cohort(2, levels=20)
     drawn, unit = patient_multiplicities(patients, 50, np.random.default_rng(0))
     whole = weighted_auroc_ap(labels, scores, drawn, unit)
-    monkeypatch.setattr(bootstrap, "_CHUNK_VALUES", 100)
-    np.testing.assert_array_equal(whole, weighted_auroc_ap(labels, scores, drawn, unit))
+    monkeypatch.setattr(bootstrap, "_CHUNK_VALUES", values)
+    np.testing.assert_allclose(whole, weighted_auroc_ap(labels, scores, drawn, unit), rtol=0, atol=1e-14)
 
 
 column = st.lists(st.tuples(st.booleans(), st.integers(-3, 3), st.integers(0, 4)), min_size=1, max_size=25)

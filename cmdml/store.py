@@ -36,8 +36,8 @@ def check_table(table: pd.DataFrame, findings: Sequence[str], *, where="the tabl
     for name, allowed in (("split", SPLITS), ("view", VIEWS), ("sex", SEXES), *((key, (0, 1)) for key in findings)):
         wrong = ~table[name].isin(allowed)
         if wrong.any():
-            row, words = table[wrong].iloc[0], ", ".join(map(repr, allowed))
-            raise ValueError(f"{where}: image {row['image']} has {name} {row[name]!r}; expected one of {words}")
+            row, words = table[wrong].iloc[0], ", ".join(repr(str(word)) for word in allowed)
+            raise ValueError(f"{where}: image {row['image']} has {name} {str(row[name])!r}; expected one of {words}")
     if table["age"].dtype.kind != "f":
         raise ValueError(f"{where}: age must be float years, NaN where unknown, got {table['age'].dtype}")
     if table["image"].duplicated().any():

@@ -79,7 +79,7 @@ def prepare(folder, *, size=64, npz=None, root=None, limit=0, progress=True) -> 
         "title": f"ChestMNIST, {len(table):,} radiographs",
         "source": "https://medmnist.com (doi 10.5281/zenodo.10519652)",
         "licence": "CC BY 4.0",
-        "citation": "Yang et al., MedMNIST v2, Sci Data 10:41, 2023, doi 10.1038/s41597-022-01721-8; Wang et al., CVPR 2017",
+        "citation": "Yang et al., MedMNIST v2, Sci Data 10:41, 2023, doi 10.1038/s41597-022-01721-8; Wang et al., 2017",
         "note": NOTE,
         "findings": list(KEYS),
         "counts": {"left_out_by_limit": total - len(table)},

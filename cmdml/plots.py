@@ -68,7 +68,7 @@ def radiograph(ax: Axes, pixels: np.ndarray, title: str = "", *, colour: str = "
 
 def radiograph_grid(rows: Sequence[tuple[str, list]], title: str = "", *, columns: int = 6) -> Figure:
     """Rows of radiographs: ``[(row name, [(pixels, title, colour), ...]), ...]``."""
-    fig, axes = plt.subplots(len(rows), columns, figsize=(WIDTH, (WIDTH / columns + 0.28) * len(rows) + 0.3))
+    fig, axes = plt.subplots(len(rows), columns, figsize=(WIDTH, (WIDTH / columns + 0.2) * len(rows) + 0.3))
     for line, (name, cells) in zip(np.reshape(axes, (len(rows), columns)), rows, strict=True):
         for ax in line:
             ax.axis("off")
@@ -89,18 +89,18 @@ def finding_counts(labels: np.ndarray, findings: SeenUnseen, ax: Axes) -> Axes:
     ax.barh([words(k) for k in keys], counts[order], color=colours(findings, keys))
     for y, n in enumerate(counts[order]):
         ax.annotate(f"{n:,}", (max(n, 1), y), xytext=(3, 0), textcoords="offset points", va="center", fontsize=9)
-    ax.set(xscale="log", xlabel="radiographs (log scale)", xlim=(max(1, counts.min() / 2), counts.max() * 1.6))
+    ax.set(xscale="log", xlabel="radiographs (log scale)", xlim=(1, max(counts.max(), 10) * 1.8))
+    ax.xaxis.set_major_formatter("{x:,.0f}")
     _colour_ticks(ax.get_yticklabels(), keys, findings)
     _legend(ax, loc="lower right")
     return ax
 
 
-def heatmap(matrix: np.ndarray, findings: SeenUnseen, ax: Axes, *, label: str, numbers: bool = True, **options) -> Axes:
-    """A (C, C) matrix over the findings, tick labels in the colours of seen and unseen."""
+def heatmap(matrix: np.ndarray, findings: SeenUnseen, ax: Axes, *, numbers: bool = True, **options) -> Axes:
+    """A (C, C) matrix over the findings, its numbers in the cells, tick labels in the colours of seen and unseen."""
     names = [words(k) for k in findings.keys]
-    options = {"cmap": "Blues", "fmt": ".2f", "square": True, "linewidths": 0.5, **options}
-    sns.heatmap(matrix, annot=numbers, annot_kws={"size": 7}, xticklabels=names, yticklabels=names, ax=ax,
-                cbar_kws={"label": label, "shrink": 0.7}, **options)  # fmt: skip
+    options = {"cmap": "Blues", "fmt": ".2f", "square": True, "linewidths": 0.5, "cbar": False} | options
+    sns.heatmap(matrix, annot=numbers, annot_kws={"size": 8.5}, xticklabels=names, yticklabels=names, ax=ax, **options)
     for ticks in (ax.get_xticklabels(), ax.get_yticklabels()):
         _colour_ticks(ticks, findings.keys, findings)
     ax.tick_params(length=0)

@@ -1,0 +1,142 @@
+"""The ChestMNIST source, on small archives of the MedMNIST format."""
+
+import zipfile
+
+import numpy as np
+import pytest
+
+from cmdml.findings import KEYS
+from cmdml.sources import chestmnist
+
+COUNTS = {"train": 50, "val": 7, "test": 13}
+
+
+def an_archive(path, side=28, counts=COUNTS, **changes):
+    rng = np.random.default_rng(0)
+    arrays = {}
+    for split, n in counts.items():
+        arrays[f"{split}_images"] = rng.integers(0, 256, (n, side, side), dtype=np.uint8)
+        arrays[f"{split}_labels"] = rng.integers(0, 2, (n, 14))
+    arrays |= changes
+    np.savez_compressed(path, **{name: array for name, array in arrays.items() if array is not None})
+    return arrays
+
+
+def prepare(tmp_path, size=28, **options):
+    return chestmnist.prepare(tmp_path / "set", npz=tmp_path / "c.npz", size=size, progress=False, **options)
+
+
+@pytest.mark.parametrize("rows", [3, 1024])
+def test_the_set_is_the_archive(tmp_path, monkeypatch, capsys, rows):
+    arrays = an_archive(tmp_path / "c.npz")
+    monkeypatch.setattr(chestmnist, "_ROWS", rows)
+    radiographs = prepare(tmp_path)
+    np.testing.assert_array_equal(radiographs.pixels, np.concatenate([arrays[f"{s}_images"] for s in COUNTS]))
+    np.testing.assert_array_equal(radiographs.labels, np.concatenate([arrays[f"{s}_labels"] for s in COUNTS]))
+    assert radiographs.table["split"].tolist() == [s for s, n in COUNTS.items() for _ in range(n)]
+    assert radiographs.table["patient"].is_unique
+    for text in (capsys.readouterr().out, radiographs.card["note"]):  # said plainly, where people look
+        assert "no patient ids" in text and "publishers' word" in text
+    radiographs.verify()
+
+
+def test_smaller_sizes_are_box_filtered(tmp_path):
+    arrays = an_archive(tmp_path / "c.npz", side=64)
+    small = prepare(tmp_path, size=16).pixels
+    mean = arrays["train_images"].reshape(-1, 16, 4, 16, 4).mean((2, 4))
+    np.testing.assert_array_equal(small[:50], np.floor(mean + 0.5))
+
+
+@pytest.mark.parametrize("size", [0, 13, 56])
+def test_a_size_that_does_not_divide_is_refused(tmp_path, size):
+    an_archive(tmp_path / "c.npz")
+    with pytest.raises(ValueError, match=f"28 px images, which size={size} does not divide; choose one of 28"):
+        prepare(tmp_path, size=size)
+
+
+def test_limit_keeps_the_proportion_of_the_splits(tmp_path):
+    arrays = an_archive(tmp_path / "c.npz")
+    radiographs = prepare(tmp_path, limit=35)
+    assert radiographs.table["split"].value_counts().to_dict() == {"train": 25, "val": 4, "test": 7}
+    np.testing.assert_array_equal(radiographs.pixels[25:29], arrays["val_images"][:4])
+    np.testing.assert_array_equal(radiographs.labels[29:], arrays["test_labels"][:7])
+    assert radiographs.card["counts"]["left_out_by_limit"] == 34
+
+
+@pytest.mark.parametrize("start", [0, 3, 50, 53, 57, 69])
+def test_an_interrupted_run_continues_at_any_row(tmp_path, start):
+    arrays = an_archive(tmp_path / "c.npz")
+    rest = np.concatenate(list(chestmnist._blocks(tmp_path / "c.npz", COUNTS, start, 28, False)))
+    np.testing.assert_array_equal(rest, np.concatenate([arrays[f"{s}_images"] for s in COUNTS])[start:])
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"val_labels": None}, "no array val_labels; found train_images.npy"),
+        ({"val_labels": np.zeros((7, 13), int)}, r"val_labels must be \(7, 14\), got \(7, 13\)"),
+        ({"val_labels": np.full((7, 14), 2)}, r"val_labels must be 0 or 1, found \[2\]"),
+        ({"test_images": np.zeros((13, 28, 28, 3), np.uint8)}, r"test_images must be \(N, S, S\) uint8"),
+        ({"test_images": np.zeros((13, 28, 28), np.float32)}, "uint8, got .* float32"),
+        ({"test_images": np.zeros((13, 14, 14), np.uint8)}, "the splits differ in size"),
+        ({"test_labels": np.full((13, 14), None)}, "test_labels must be plain numbers"),  # a pickle is never read
+    ],
+)
+def test_an_archive_of_another_kind_is_refused_by_name(tmp_path, changes, message):
+    an_archive(tmp_path / "c.npz", **changes)
+    with pytest.raises(ValueError, match=rf"c\.npz.*{message}"):
+        prepare(tmp_path)
+
+
+def test_a_missing_or_broken_file_is_one_sentence(tmp_path):
+    with pytest.raises(FileNotFoundError, match="c.npz: no such file"):
+        prepare(tmp_path)
+    (tmp_path / "c.npz").write_text("<html>")
+    with pytest.raises(ValueError, match="c.npz is not an npz archive"):
+        prepare(tmp_path)
+
+
+def test_a_local_file_never_touches_the_network(tmp_path, monkeypatch):
+    an_archive(tmp_path / "c.npz")
+
+    def refuse(*args, **kwargs):
+        raise AssertionError("network")
+
+    monkeypatch.setattr("socket.socket.connect", refuse)
+    monkeypatch.setattr(chestmnist, "download", refuse)
+    assert len(prepare(tmp_path)) == 70
+
+
+@pytest.mark.parametrize("size, name", [(28, "chestmnist.npz"), (64, "chestmnist_64.npz"), (224, "chestmnist_224.npz")])
+def test_download_asks_for_the_published_file_and_its_checksum(tmp_path, monkeypatch, size, name):
+    asked = []
+    monkeypatch.setattr("torchvision.datasets.utils.download_url", lambda *args: asked.append(args))
+    assert chestmnist.download(size, tmp_path) == tmp_path / name
+    url, root, filename, md5 = asked[0]
+    assert name in url and (root, filename) == (str(tmp_path), name) and len(md5) == 32
+
+
+def test_only_published_sizes_are_downloaded(tmp_path):
+    with pytest.raises(ValueError, match="published at 28, 64, 128, 224 px, not size=96"):
+        chestmnist.prepare(tmp_path / "set", size=96)
+
+
+def test_label_order_is_the_publishers(monkeypatch):
+    import medmnist
+
+    info = chestmnist.published_info()
+    assert info["license"] == "CC BY 4.0" and len(info["label"]) == len(KEYS)
+    swapped = info["label"] | {"0": info["label"]["1"], "1": info["label"]["0"]}
+    monkeypatch.setitem(medmnist.INFO, "chestmnist", info | {"label": swapped})
+    with pytest.raises(ValueError, match="orders the labels"):
+        chestmnist.published_info()
+
+
+def test_the_fingerprint_follows_the_content_not_the_name(tmp_path):
+    an_archive(tmp_path / "a.npz")
+    with zipfile.ZipFile(tmp_path / "a.npz") as old, zipfile.ZipFile(tmp_path / "b.npz", "w") as new:
+        for name in reversed(old.namelist()):  # other order, no compression, same arrays
+            new.writestr(name, old.read(name))
+    an_archive(tmp_path / "c.npz", train_labels=np.zeros((50, 14), int))
+    a, b, c = (chestmnist._digest(tmp_path / f"{name}.npz") for name in "abc")
+    assert a == b != c

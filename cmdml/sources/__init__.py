@@ -1,4 +1,5 @@
-"""Where radiographs come from: one ``prepare()`` per source, each returning a :class:`~cmdml.radiographs.RadiographSet`.
+"""Where radiographs come from: one ``prepare()`` per source, each returning a
+:class:`~cmdml.radiographs.RadiographSet`.
 
 A set that the folder already holds is loaded, not rebuilt, if it was made with the same request.
 """
@@ -8,13 +9,13 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from difflib import get_close_matches
-from importlib import import_module
-from importlib.util import find_spec
+
+from cmdml.sources import chestmnist, nih, phantom
 
 SOURCES: dict[str, Callable] = {
-    name: import_module(f"{__name__}.{name}").prepare
-    for name in ("phantom", "chestmnist", "nih")
-    if find_spec(f"{__name__}.{name}")
+    "phantom": phantom.prepare,
+    "chestmnist": chestmnist.prepare,
+    "nih": nih.prepare,
 }
 
 

@@ -8,20 +8,21 @@ Label sets, views, sexes, ages and numbers of follow-up films are drawn from the
 from __future__ import annotations
 
 import json
-import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from cmdml.sources.phantom_drawing import BLOCK, TEXTURES, draw_block
-from cmdml.sources.phantom_findings import KEYS
+from cmdml.decoding import cores
+from cmdml.findings import KEYS
+from cmdml.sources.phantom_drawing import TEXTURES, draw_block
 
 COUNTS = Path(__file__).resolve().parents[2] / "data" / "label_sets.csv"
 SHARES = {"train": 0.7, "val": 0.1, "test": 0.2}
 FLOOR = 0.01  # least share of each split that shows a finding: NIH's Hernia (0.2 %) would leave a test set with two
 MOST_FILMS = 20  # a patient's films; NIH's busiest patient has 184, too many for a set of a few thousand
+PLANE = 1 << 16  # pixels drawn together: a float32 plane of them stays in a core's cache
 STAY = 0.4  # probability that a follow-up film repeats view and findings of the one before
 
 
@@ -109,7 +110,7 @@ def sample_scene(table: pd.DataFrame, seed: int = 0) -> dict[str, np.ndarray]:
         "neck": person(0.26, 0.34), "girth": person(0.94, 1.10), "heart_mass": person(0.8, 1.2),
         "abdomen": person(0.8, 1.4), "bubble": person(0.2, 1.2), "phase": person(0, 1), "bone": person(0.75, 1.15),
         "rib_slope": person(0.16, 0.30), "rib_pitch": person(0.165, 0.19), "clavicle": person(-0.60, -0.54),
-        "scapula": person(0.78, 0.86), "breast": person(0.3, 1.1) * woman, "vessels": person(0.13, 0.19),
+        "scapula": person(0.78, 0.86), "breast": person(0.3, 1.1) * woman, "vessels": person(0.09, 0.14),
         "texture": np.floor(person(0, TEXTURES)), "lucency": person(0.36, 0.40), "raise_left": film(-0.01, 0.01),
         "raise_right": film(-0.01, 0.01), "shift_heart": film(-0.01, 0.01), "shift_x": film(-0.03, 0.03),
         "shift_y": film(-0.03, 0.03), "zoom": film(0.97, 1.05), "tilt": film(-0.03, 0.03),
@@ -137,13 +138,14 @@ def draw(scene: dict[str, np.ndarray], size: int = 64, seed: int = 0) -> np.ndar
     """
     n = len(scene["number"])
     films = np.empty((n, size, size), np.uint8)
-    for start in range(0, n, BLOCK):
-        part = {name: value[start : start + BLOCK] for name, value in scene.items()}
+    together = max(1, PLANE // (size * size))
+    for start in range(0, n, together):
+        part = {name: value[start : start + together] for name, value in scene.items()}
         block = draw_block(part, size)
         for i, number in enumerate(part["number"]):
             grain = np.random.Generator(np.random.Philox(key=[seed, int(number)]))
             block[i] += np.float32(part["noise"][i]) * grain.standard_normal((size, size), np.float32)
-        films[start : start + BLOCK] = np.rint(np.clip(block, 0, 1) * 255)
+        films[start : start + together] = np.rint(np.clip(block, 0, 1) * 255)
     return films
 
 
@@ -174,17 +176,20 @@ def prepare(
 
     table = sample_table(images, seed, prevalence)
     scene = sample_scene(table, seed)
-    step = max(BLOCK, BLOCK * (64 * 64 * 256 // (size * size * BLOCK)))
+    step, workers = max(1, 64 * PLANE // (size * size)), cores()
+
+    def draw_rows(start):
+        return draw({name: value[start : start + step] for name, value in scene.items()}, size, seed)
 
     def blocks(start):
-        parts = ({k: v[i : i + step] for k, v in scene.items()} for i in range(start, images, step))
         with (
             tqdm(total=images, initial=start, unit=" images", desc="drawing", disable=not progress) as bar,
-            ThreadPoolExecutor(os.cpu_count() or 1) as pool,
+            ThreadPoolExecutor(workers) as pool,
         ):
-            for films in pool.map(lambda part: draw(part, size, seed), parts):
-                yield films
-                bar.update(len(films))
+            for first in range(start, images, step * workers):  # in rounds: memory stays flat if the disk is slow
+                for films in pool.map(draw_rows, range(first, min(first + step * workers, images), step)):
+                    yield films
+                    bar.update(len(films))
 
     card = {
         "name": "phantom",
@@ -198,6 +203,12 @@ def prepare(
             f"so Hernia (0.2 % in NIH) is over-represented; patients have at most {MOST_FILMS} films."
         ),
         "findings": list(KEYS),
-        "made_with": {"source": "phantom", "size": size, "images": images, "seed": seed, "prevalence": prevalence},
+        "made_with": {
+            "source": "phantom",
+            "size": int(size),
+            "images": int(images),
+            "seed": int(seed),
+            "prevalence": float(prevalence),
+        },
     }
     return write_radiographs(folder, table=table, size=size, card=card, blocks=blocks)

@@ -9,7 +9,7 @@ BIN     := .venv/bin
 # Named after what it holds, so the environment is installed again when the lock changes and only then.
 READY   := .venv/ready-$(shell cat requirements.lock pyproject.toml | cksum | cut -d' ' -f1)
 # --nolock: a killed run leaves a lock behind that would stop the next one; --rerun-incomplete: half-made files are redone.
-SNAKEMAKE = $(BIN)/snakemake --cores $(CORES) --nolock --rerun-incomplete --quiet rules host \
+SNAKEMAKE = $(BIN)/snakemake --cores $(CORES) --nolock --rerun-incomplete --quiet all \
 	--config profile=$(PROFILE) $(if $(NIH_ROOT),nih_root=$(NIH_ROOT)) $(SET)
 
 .DEFAULT_GOAL := help

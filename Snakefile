@@ -96,7 +96,8 @@ rule semantics:
 
 
 # The main run lies in runs/<profile>, a variant (a control, a baseline) in runs/<profile>/variants/<variant>. Snakemake
-# removes a job's outputs before it runs: the checkpoint is not among them, so a killed training goes on where it was.
+# removes a job's outputs before it runs. The checkpoint is not among them, so a killed training goes on where it was,
+# but only if nothing that went into it has changed: the recipe tells.
 rule training:
     input:
         sources("03_training"),
@@ -111,7 +112,9 @@ rule training:
     priority: 1  # before drawing: the longest job first
     threads: lambda w: 1 if variant(w) else workflow.cores
     shell:
-        EXECUTE
+        'recipe="$(cat {input} | cksum) "{params.values:q}; folder={wildcards.at}/training; '
+        'test "$(cat $folder/recipe 2>/dev/null)" = "$recipe" || {{ rm -rf $folder; mkdir -p $folder; }}; '
+        'echo "$recipe" > $folder/recipe; ' + EXECUTE
 
 
 rule evaluation:

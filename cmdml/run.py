@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import json
+import logging
 import os
 import platform
 import subprocess
@@ -184,9 +185,10 @@ def execute(notebook, out, parameters: dict) -> Path:
         if name not in declared:
             raise unknown(name, declared, f"parameter of {notebook.name}")
     out.parent.mkdir(parents=True, exist_ok=True)
+    logging.getLogger("papermill").setLevel(logging.ERROR)  # its warnings about names, which are checked above
     attempt = out.with_name(f"{out.stem}.failed.ipynb")  # the name it keeps, should it fail or be killed
     done = papermill.execute_notebook(
-        str(notebook), str(attempt), parameters, cwd=str(ROOT), kernel_name="python3",
+        str(notebook), str(attempt), parameters, cwd=str(ROOT), kernel_name="python3", extra_arguments=["--log-level=40"],
         progress_bar={"desc": f"{notebook.stem} ({out.parent.parent.name})"} if sys.stderr.isatty() else False,
     )  # fmt: skip
     done.metadata["cmdml"] = environment()
@@ -197,8 +199,10 @@ def execute(notebook, out, parameters: dict) -> Path:
 
 if __name__ == "__main__":  # python -m cmdml.run NOTEBOOK OUT '{"parameter": value}'
     source, target, given = sys.argv[1:]
+    print(f"{source} -> {target} ...", flush=True)
     try:
         execute(source, target, json.loads(given))
+        print(f"{target} done, {(datetime.now(UTC) - IMPORTED).total_seconds():.0f} s", flush=True)
     except Exception as error:  # the traceback is in the failed notebook; the sentence is what a reader needs
         reason = f"{getattr(error, 'ename', type(error).__name__)}: {getattr(error, 'evalue', error)}"
         kept = resolve(target).with_name(f"{Path(target).stem}.failed.ipynb")

@@ -43,15 +43,20 @@ class Batches:
         return len(self.rows)
 
     def iterate(self, positions: Tensor, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield ``(positions (B,), images (B, 1, H, W) uint8)`` on the device, in the order given; the last may be smaller."""
-        parts = positions.split(batch_size) if len(positions) else ()
+        """Yield ``(positions (B,), images (B, 1, H, W) uint8)`` on the device, in the order given.
+
+        All batches are of nearly one size, at most ``batch_size``: a last batch of one would break batch normalisation.
+        """
+        parts = positions.tensor_split(-(-len(positions) // batch_size)) if len(positions) else ()
         if self.store is not None:
             for part in parts:
                 part = part.to(self.device)
                 yield part, self.store[part].unsqueeze(1)
             return
+        if not parts:
+            return
         with ThreadPoolExecutor(1) as reader:
-            ahead = reader.submit(self._read, parts[0]) if parts else None
+            ahead = reader.submit(self._read, parts[0])
             for k, part in enumerate(parts):
                 images = ahead.result()
                 if k + 1 < len(parts):

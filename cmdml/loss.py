@@ -36,7 +36,9 @@ def squared_distance(visual: Tensor, semantic: Tensor) -> Tensor:
         If the two do not share D.
     """
     if visual.ndim != 2 or semantic.ndim != 2 or visual.shape[1] != semantic.shape[1]:
-        raise ValueError(f"visual (B, D) and semantic (C, D) must share D, got {tuple(visual.shape)} and {tuple(semantic.shape)}")
+        raise ValueError(
+            f"visual (B, D) and semantic (C, D) must share D, got {tuple(visual.shape)} and {tuple(semantic.shape)}"
+        )
     with torch.autocast(visual.device.type, enabled=False):  # a bfloat16 product would cost 3 of the 4 digits of d²
         wide = torch.promote_types(torch.promote_types(visual.dtype, semantic.dtype), torch.float32)
         v, s = visual.to(wide), semantic.to(wide)
@@ -109,7 +111,9 @@ def weighted_focused_euclidean(
 def check_pairs(pairs: Tensor, labels: Tensor) -> None:
     """Raise ``ValueError`` unless both are (B, C) with B > 0."""
     if pairs.ndim != 2 or pairs.shape != labels.shape or len(pairs) == 0:
-        raise ValueError(f"need distances and labels of one shape (B, C) with B > 0, got {tuple(pairs.shape)} and {tuple(labels.shape)}")
+        raise ValueError(
+            f"need distances and labels of one shape (B, C) with B > 0, got {tuple(pairs.shape)} and {tuple(labels.shape)}"
+        )
 
 
 class WeightedFocusedEuclideanLoss(nn.Module):

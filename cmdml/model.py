@@ -60,7 +60,9 @@ class VisualExtractor(nn.Module):
         net = get_model(backbone, weights="DEFAULT" if weights == "imagenet" else None)
         heads = [name for name, module in net.named_modules() if isinstance(module, nn.Linear)]
         if not heads:
-            raise ValueError(f"backbone {backbone!r} has no linear head to remove: choose e.g. 'densenet121' or 'resnet18'")
+            raise ValueError(
+                f"backbone {backbone!r} has no linear head to remove: choose e.g. 'densenet121' or 'resnet18'"
+            )
         self.features = net.get_submodule(heads[-1]).in_features
         _replace(net, heads[-1], nn.Identity())
         name, stem = next((n, m) for n, m in net.named_modules() if isinstance(m, nn.Conv2d))

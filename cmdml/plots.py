@@ -7,6 +7,7 @@ colour blindness and differs in lightness, so it survives a black-and-white prin
 from __future__ import annotations
 
 from collections.abc import Sequence
+from textwrap import fill
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -109,11 +110,12 @@ def heatmap(matrix: np.ndarray, findings: SeenUnseen, ax: Axes, *, numbers: bool
 
 def counts_bar(values: np.ndarray, ax: Axes, *, xlabel: str, ylabel: str, most: int = 8) -> Axes:
     """How often each small whole number occurs; everything from ``most`` on shares the last bar."""
-    n = np.bincount(np.minimum(np.asarray(values, int), most), minlength=most + 1)
-    first = int(np.flatnonzero(n)[0]) if n.any() else 0
-    bars = ax.bar([f"{i}" if i < most else f"{most}+" for i in range(first, most + 1)], n[first:], color=OTHER)
-    ax.bar_label(bars, [f"{v:,}" for v in n[first:]], fontsize=9, padding=2)
+    n = np.bincount(np.minimum(np.asarray(values, int), most), minlength=1)
+    shown = range(int(np.flatnonzero(n)[0]) if n.any() else 0, len(n))
+    bars = ax.bar([f"{i}" if i < most else f"{most}+" for i in shown], n[shown], color=OTHER)
+    ax.bar_label(bars, [f"{n[i]:,}" for i in shown], fontsize=9, padding=2)
     ax.set(xlabel=xlabel, ylabel=ylabel)
+    ax.margins(y=0.12)
     return ax
 
 
@@ -145,9 +147,11 @@ def history(table: pd.DataFrame) -> Figure:
     right.plot(table.epoch, table.val_seen_auroc, color=SEEN, marker="o", ms=3)
     if table.val_seen_auroc.notna().any():
         best = table.loc[table.val_seen_auroc.idxmax()]
-        right.plot(best.epoch, best.val_seen_auroc, "o", ms=9, mfc="none", color="black")
-        right.annotate(f"{best.val_seen_auroc:.3f}", (best.epoch, best.val_seen_auroc), xytext=(0, -16),
-                       textcoords="offset points", ha="center", fontsize=9.5)  # fmt: skip
+        label = f"kept: epoch {best.epoch:.0f}, {best.val_seen_auroc:.3f}"
+        right.plot(best.epoch, best.val_seen_auroc, "o", ls="", ms=9, mfc="none", color="black", label=label)
+        right.legend(loc="lower right")
+    for ax in (left, right):
+        ax.xaxis.get_major_locator().set_params(integer=True)
     right.set(title="validation AUROC, seen findings", xlabel="epoch")
     return fig
 
@@ -178,13 +182,13 @@ def per_finding(table: pd.DataFrame, findings: SeenUnseen, ax: Axes, *, metric: 
 
 
 def protocol_scores(positive: np.ndarray, abnormal: np.ndarray, normal: np.ndarray, ax: Axes, *, colour: str) -> Axes:
-    """Where the scores of three groups lie: with the finding, abnormal without it, and normal radiographs."""
-    groups = ((normal, "no finding at all", "#cbd2da"), (abnormal, "other findings only", OTHER),
-              (positive, "has the finding", colour))  # fmt: skip
-    for scores, name, shade in groups:
-        if len(scores) > 1 and np.std(scores) > 0:
-            sns.kdeplot(x=scores, ax=ax, fill=True, color=shade, alpha=0.45, lw=1.6, label=name, cut=0)
-    ax.set(yticks=[], ylabel="", xlabel="score (higher = more likely)")
+    """The scores of three groups as boxes (quartiles; whiskers at 5 and 95 %), the group with the finding on top."""
+    names = ["no finding at all", "other findings only", "has the finding"]
+    boxes = ax.boxplot([normal, abnormal, positive], orientation="horizontal", whis=(5, 95), showfliers=False, widths=0.62,
+                       patch_artist=True, tick_labels=names, medianprops={"color": "black"})  # fmt: skip
+    for box, shade in zip(boxes["boxes"], ("#e2e6eb", OTHER, colour), strict=True):
+        box.set(facecolor=shade, edgecolor="black", lw=0.8)
+    ax.tick_params(axis="y", length=0)
     ax.spines["left"].set_visible(False)
     return ax
 
@@ -214,7 +218,7 @@ def ranking(ax: Axes, scores: np.ndarray, truth: np.ndarray, findings: SeenUnsee
         ax.text(0.03, y, f"{words(key)}{'  ✓' if truth[i] else ''}", va="center", fontsize=9,
                 weight="bold" if truth[i] else "normal")  # fmt: skip
     missed = [words(findings.keys[i]) for i in np.flatnonzero(truth) if i not in top]
-    ax.set_xlabel(f"missed: {', '.join(missed)}" if missed else "", fontsize=8)
+    ax.set_xlabel(fill(f"missed: {', '.join(missed)}", 34) if missed else "", fontsize=8, loc="left")
     ax.set(xlim=(0, 1), ylim=(k - 0.5, -0.5), xticks=[], yticks=[])
     ax.spines[:].set_visible(False)
     return ax

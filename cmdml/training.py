@@ -106,12 +106,20 @@ def seen_validation_auroc(labels: np.ndarray, scores: np.ndarray) -> float:
     labels, scores = labels[abnormal], scores[abnormal]
     defined = [c for c in range(labels.shape[1]) if 0 < labels[:, c].sum() < len(labels)]
     if not defined:
-        raise ValueError("no seen finding has both positive and negative validation images: use a larger validation split")
+        raise ValueError(
+            "no seen finding has both positive and negative validation images: use a larger validation split"
+        )
     return float(np.mean([roc_auc_score(labels[:, c], scores[:, c]) for c in defined]))
 
 
 def fit(
-    partition: Partition, vectors: Tensor, config: TrainConfig, out: str | Path, *, progress: bool = True, accelerator="auto"
+    partition: Partition,
+    vectors: Tensor,
+    config: TrainConfig,
+    out: str | Path,
+    *,
+    progress: bool = True,
+    accelerator="auto",
 ) -> TrainedRun:
     """Train on the seen findings and embed the validation and test radiographs.
 
@@ -174,12 +182,15 @@ def fit(
     if checkpoint.exists():
         saved = torch.load(checkpoint, map_location=fabric.device, weights_only=True)
         state = saved["state"]
-        model.load_state_dict(saved["model"])
-        objective.load_state_dict(saved["objective"])
-        optimizer.load_state_dict(saved["optimizer"])
-    bar = tqdm(total=config.epochs * steps, initial=state["epoch"] * steps, unit="step", disable=not progress, desc="training")
+        for name, part in {"model": model, "objective": objective, "optimizer": optimizer}.items():
+            part.load_state_dict(saved[name])
+    bar = tqdm(
+        total=config.epochs * steps, initial=state["epoch"] * steps, unit="step", disable=not progress, desc="training"
+    )
     for epoch in range(state["epoch"], config.epochs):
-        torch.manual_seed(config.seed * 100_003 + epoch + 1)  # all chance of an epoch follows from (seed, epoch): resumable
+        torch.manual_seed(
+            config.seed * 100_003 + epoch + 1
+        )  # all chance of an epoch follows from (seed, epoch): resumable
         start, sums = time.perf_counter(), None
         module.train()
         for k, (rows, images) in enumerate(train.iterate(torch.randperm(len(train)), config.batch_size)):
@@ -197,26 +208,28 @@ def fit(
                 bar.set_postfix(epoch=epoch + 1, loss=f"{sums[0].item() / (k + 1):.3f}", refresh=False)
         mean = dict(zip(terms, (sums / steps).tolist(), strict=True))
         if not math.isfinite(mean["total"]):
-            raise ValueError(f"the loss became {mean['total']} in epoch {epoch + 1}: lower lr ({config.lr}) or raise tau ({config.tau})")
+            raise ValueError(
+                f"the loss became {mean['total']} in epoch {epoch + 1}: lower lr ({config.lr}) or raise tau ({config.tau})"
+            )
         auroc = seen_validation_auroc(val_labels, embed(module, objective, val)["scores"][:, seen])
         row = {"epoch": epoch + 1, "step": (epoch + 1) * steps, "seconds": time.perf_counter() - start}
         row |= {"lr": group["lr"], "loss": mean.pop("total")} | {f"loss_{name}": value for name, value in mean.items()}
         state["history"].append(row | {"val_seen_auroc": auroc})
         state["epoch"] = epoch + 1
         if auroc > state["best"]:
-            weights = {name: value.detach().cpu().clone(memory_format=torch.contiguous_format) for name, value in model.state_dict().items()}
-            state |= {"best": auroc, "best_epoch": epoch, "weights": weights}
-        _save(checkpoint, lambda path: torch.save(
-            {"state": state, "model": model.state_dict(), "objective": objective.state_dict(), "optimizer": optimizer.state_dict()},
-            path,
-        ))  # fmt: skip
+            state |= {"best": auroc, "best_epoch": epoch, "weights": _cpu_copy(model)}
+        parts = {"model": model, "objective": objective, "optimizer": optimizer}
+        whole = {"state": state} | {name: part.state_dict() for name, part in parts.items()}
+        _save(checkpoint, lambda path, whole=whole: torch.save(whole, path))
         if config.patience and epoch - state["best_epoch"] >= config.patience:
             break
     bar.close()
 
     model.load_state_dict(state["weights"])
     index = np.concatenate([partition.val, partition.test])
-    embeddings = {"index": index.astype(np.int64)} | embed(module, objective, Batches(data.pixels, index, fabric.device))
+    embeddings = {"index": index.astype(np.int64)} | embed(
+        module, objective, Batches(data.pixels, index, fabric.device)
+    )
     _save(out / "weights.safetensors", lambda path: save_file(state["weights"], path))
     _save(out / "history.csv", lambda path: pd.DataFrame(state["history"]).to_csv(path, index=False))
     _save(out / "embeddings.npz", lambda path: np.savez(path, **embeddings))  # written last: marks the run as whole
@@ -241,7 +254,9 @@ def load_run(out: str | Path) -> TrainedRun:
     """Read a finished run directory; the model is on the CPU, in evaluation mode."""
     out = Path(out)
     if not (out / "embeddings.npz").exists():
-        raise FileNotFoundError(f"no finished training in {out}: run notebooks/03_training.ipynb (it continues an interrupted run)")
+        raise FileNotFoundError(
+            f"no finished training in {out}: run notebooks/03_training.ipynb (it continues an interrupted run)"
+        )
     weights = load_file(out / "weights.safetensors")
     config = TrainConfig.from_dict(json.loads((out / "config.json").read_text())["config"])
     model = build_model(dataclasses.replace(config, weights=""), weights["semantic_vectors"])
@@ -270,7 +285,14 @@ def _claim(out: Path, partition: Partition, vectors: Tensor, config: TrainConfig
         flat = {**held, **held["config"]}, {**claim, **claim["config"]}
         differs = [k for k in flat[1] if k != "config" and flat[0].get(k) != flat[1][k]]
         what = ", ".join(f"{k} = {flat[0].get(k)!r} there, {flat[1][k]!r} now" for k in differs[:3])
-        raise ValueError(f"{out} holds a run of another configuration ({what}): choose another `out` or delete that folder")
+        raise ValueError(
+            f"{out} holds a run of another configuration ({what}): choose another `out` or delete that folder"
+        )
+
+
+def _cpu_copy(model) -> dict[str, Tensor]:
+    # safetensors stores plain layouts only; the model's convolutions are channels-last
+    return {k: v.detach().cpu().clone(memory_format=torch.contiguous_format) for k, v in model.state_dict().items()}
 
 
 def _save(path: Path, write) -> None:

@@ -40,7 +40,9 @@ def make_tiny(folder, n=400, size=64, seed=0):
             pixels[labels[:, c] == 1, y * side : (y + 1) * side, x * side : (x + 1) * side] += 120
 
     card = {"name": "tiny", "title": "tiny", "source": "test", "licence": "none", "citation": "none"}
-    return write_radiographs(folder, table=table, size=size, fill=fill, card=card | {"findings": list(KEYS), "made_with": {}})
+    return write_radiographs(
+        folder, table=table, size=size, fill=fill, card=card | {"findings": list(KEYS), "made_with": {}}
+    )
 
 
 @pytest.fixture(scope="session")

@@ -24,6 +24,11 @@ def test_batches_are_the_rows_in_the_order_asked(device, resident):
     np.testing.assert_array_equal(images[:, 0].numpy(), PIXELS[rows[order.numpy()]])
 
 
+def test_no_batch_of_one_is_left_over():
+    sizes = [len(rows) for rows, _ in Batches(PIXELS, np.arange(17), torch.device("cpu")).iterate(torch.arange(17), 8)]
+    assert sizes == [6, 6, 5]
+
+
 def test_no_rows_no_batches():
     assert list(Batches(PIXELS, np.array([], dtype=int), torch.device("cpu")).iterate(torch.arange(0), 4)) == []
 
@@ -55,5 +60,7 @@ def test_crop_magnifies_at_most_as_far_as_allowed():
     """A centred disc of known area grows by at most 1 / crop²."""
     y, x = np.mgrid[:64, :64] - 31.5
     images = torch.from_numpy(((y**2 + x**2 < 12**2) * 255).astype(np.uint8)).expand(64, 1, 64, 64)
-    area = (augment(images, crop=0.7, degrees=0, contrast=0) > 0.5).float().sum((1, 2, 3)) / (images > 127).float().sum((1, 2, 3))
+    area = (augment(images, crop=0.7, degrees=0, contrast=0) > 0.5).float().sum((1, 2, 3)) / (images > 127).float().sum(
+        (1, 2, 3)
+    )
     assert area.max() <= 1.05 / 0.7**2 and area.min() >= 0.95 and area.std() > 0.05

@@ -116,7 +116,9 @@ def test_swapping_positives_and_negatives_raises_the_loss(near, far, gamma):
 def test_squared_distance_equals_cdist_and_is_never_negative():
     generator = torch.Generator().manual_seed(0)
     visual, semantic = torch.randn(7, 5, generator=generator), torch.randn(3, 5, generator=generator)
-    torch.testing.assert_close(squared_distance(visual, semantic), torch.cdist(visual, semantic) ** 2, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(
+        squared_distance(visual, semantic), torch.cdist(visual, semantic) ** 2, atol=1e-5, rtol=1e-5
+    )
     assert squared_distance(visual * 100, visual * 100).min() >= 0
 
 

@@ -12,7 +12,9 @@ from cmdml import training
 from cmdml.radiographs import RadiographSet
 from cmdml.training import TrainConfig, fit, load_run, seen_validation_auroc
 
-CONFIG = TrainConfig(backbone="shufflenet_v2_x0_5", dim=16, hidden=16, dropout=0.1, epochs=3, batch_size=16, lr=3e-3, seed=5)
+CONFIG = TrainConfig(
+    backbone="shufflenet_v2_x0_5", dim=16, hidden=16, dropout=0.1, epochs=3, batch_size=16, lr=3e-3, seed=5
+)
 
 
 def run(partition, vectors, out, config=CONFIG):
@@ -25,7 +27,12 @@ def whole(tiny_partition, vectors, tmp_path_factory):
 
 
 def test_run_directory_holds_what_later_steps_read(whole, tiny_partition):
-    assert {f.name for f in whole.out.iterdir()} == {"config.json", "embeddings.npz", "history.csv", "weights.safetensors"}
+    assert {f.name for f in whole.out.iterdir()} == {
+        "config.json",
+        "embeddings.npz",
+        "history.csv",
+        "weights.safetensors",
+    }
     history, found = whole.history, whole.embeddings
     assert list(history["epoch"]) == [1, 2, 3]
     assert {"step", "seconds", "lr", "loss", "loss_positive", "loss_negative", "val_seen_auroc"} <= set(history)
@@ -84,7 +91,9 @@ def test_unseen_labels_never_enter(whole, tiny_partition, vectors, tmp_path):
     held_out = (table["split"] != "train").to_numpy()
     for key in findings.unseen:
         table.loc[held_out, key] = 1 - table.loc[held_out, key]
-    flipped = dataclasses.replace(tiny_partition, radiographs=RadiographSet(pixels=data.pixels, table=table, card=data.card, folder=data.folder))
+    flipped = dataclasses.replace(
+        tiny_partition, radiographs=RadiographSet(pixels=data.pixels, table=table, card=data.card, folder=data.folder)
+    )
     other = run(flipped, vectors, tmp_path / "out")
     for name, value in whole.embeddings.items():
         np.testing.assert_array_equal(value, other.embeddings[name])

@@ -5,9 +5,9 @@
 FOLDER_OF_PNGS is searched for PNGs, best the original 1024 px files. A temporary NIH download is made of them, each
 linked under as many names as the counts below need. ``ours`` is the whole of ``nih.prepare``: table, headers, decoding,
 box filter, the store on disk and its SHA-256. The plain loop decodes and box-filters the same files into an array. They
-take turns. ``cores_busy`` below the number of threads means that something else had the machine: then compare
-``cpu_ms_per_image`` and repeat. Every size of the growth table runs in a process of its own, which reports its peak resident memory above
-what it held after the imports.
+take turns. ``cores_busy`` well below the number of threads means that something else had the machine: then compare
+``cpu_ms_per_image``, and repeat. Every size of the growth table runs in a process of its own, which reports its peak
+resident memory and how much of it came after the imports.
 """
 
 import argparse

@@ -133,7 +133,9 @@ def _latest(root: Path) -> Path:
 
 
 def _read_entries(path: Path) -> pd.DataFrame:
-    raw = pd.read_csv(path, dtype=str, keep_default_na=False, index_col=False)
+    raw = pd.read_csv(path, dtype=str, keep_default_na=False)
+    if not isinstance(raw.index, pd.RangeIndex):  # rows end in a comma that the header lacks: pandas shifts the columns
+        raw = raw.reset_index().set_axis([*raw.columns, ""], axis=1)
     raw.columns = raw.columns.str.strip()
     column = {}
     for wanted in ("Image Index", "Finding Labels", "Patient ID", "Patient Age", "Patient Gender", "View Position"):

@@ -31,8 +31,8 @@ class FocusedReading(nn.Module):
     * ``learn_tau``: :math:`\tau` is trained, as :math:`\log\tau`, from its configured value.
 
     Where from: ours, from the abstract of Jin et al. (2023), which gives no formula; the margin is the contrastive
-    loss's (Hadsell, Chopra and LeCun 2006). Relations: with no option it is :func:`cmdml.weighted_focused_euclidean`; a
-    negative pair beyond the margin costs nothing, where the study's loss goes on pushing. Degenerate images: no
+    loss's (Hadsell, Chopra and LeCun 2006). Relations: with no option it is
+    :func:`~cmdml.loss.weighted_focused_euclidean`; a negative pair beyond the margin costs nothing, where the study's loss goes on pushing. Degenerate images: no
     positives (or no negatives) = an exact 0 of that term. Score: ``-d²``.
     """
 
@@ -209,7 +209,7 @@ def _focused(config, cls=FocusedReading, **reading):
     return cls(config.gamma, config.alpha, config.tau, **reading)
 
 
-# `margin` 0 = the objective's own: 0.2 for ranking, 1 for ale and focused_distance.
+#: `margin` 0 = the objective's own: 0.2 for ranking, 1 for ale and focused_distance.
 OBJECTIVES = {
     "focused": lambda config, vectors: _focused(config, WeightedFocusedEuclideanLoss),
     "focused_distance": lambda config, vectors: _focused(config, on_distance=True, margin=config.margin or 1.0),

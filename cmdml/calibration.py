@@ -19,11 +19,17 @@ from .findings import SeenUnseen
 class StackingCurve:
     """What `calibrated_stacking` returns.
 
-    offset : (T,) rising constants at which the curve changes, ending with +inf. Entry t holds for every constant above
+    Attributes
+    ----------
+    offset
+        (T,), rising constants at which the curve changes, ending with +inf. Entry t holds for every constant above
         ``offset[t - 1]`` and up to ``offset[t]``.
-    seen, unseen : (T,) accuracies; seen falls from its best to 0, unseen rises from 0 to its best.
-    ausuc : area under unseen as a function of seen, in [0, 1].
-    k, images_seen, images_unseen : the k, and how many images the two accuracies count.
+    seen, unseen
+        (T,), accuracies; seen falls from its best to 0, unseen rises from 0 to its best.
+    ausuc
+        Area under unseen as a function of seen, in [0, 1].
+    k, images_seen, images_unseen
+        The k, and how many images the two accuracies count.
     """
 
     offset: np.ndarray

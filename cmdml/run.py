@@ -83,7 +83,7 @@ def manifest(out, *, profile, parameters, radiographs=None, seed=None, started=N
         Folder of the results that the manifest vouches for; created if need be.
     profile : str
     parameters : dict
-        As returned by :func:`parameters`.
+        As returned by :func:`~cmdml.parameters.parameters`.
     radiographs : RadiographSet, optional
         Its card's SHA-256 becomes ``data_sha256``.
     seed : int, optional
@@ -188,7 +188,8 @@ def execute(notebook, out, parameters: dict) -> Path:
     logging.getLogger("papermill").setLevel(logging.ERROR)  # its warnings about names, which are checked above
     attempt = out.with_name(f"{out.stem}.failed.ipynb")  # the name it keeps, should it fail or be killed
     done = papermill.execute_notebook(
-        str(notebook), str(attempt), parameters, cwd=str(ROOT), kernel_name="python3", extra_arguments=["--log-level=40"],
+        str(notebook), str(attempt), parameters, cwd=str(ROOT), kernel_name="python3",
+        extra_arguments=["--log-level=50"],  # the kernel's own remarks; errors of cells come through papermill
         progress_bar={"desc": f"{notebook.stem} ({out.parent.parent.name})"} if sys.stderr.isatty() else False,
     )  # fmt: skip
     done.metadata["cmdml"] = environment()

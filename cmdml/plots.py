@@ -1,4 +1,4 @@
-"""The figures of the study: functions that take data and an ``Axes``, draw, and return the ``Axes`` (or the ``Figure``).
+"""The figures of the study: functions that take data and an ``Axes``, draw, and return it (or the ``Figure``).
 
 Blue is *seen*, orange is *unseen*, grey is everything else, in every figure. The pair is safe for the common forms of
 colour blindness and differs in lightness, so it survives a black-and-white print.
@@ -16,11 +16,10 @@ import seaborn as sns
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from cmdml.findings import SeenUnseen
-from cmdml.loss import weighted_focused_euclidean
+from cmdml.loss import WeightedFocusedEuclideanLoss
 
 SEEN, UNSEEN, OTHER = "#2b6cb0", "#dd6b20", "#8a94a3"
 WIDTH = 7.2  # inches; about the text column of the book, so 10 pt in a figure is 10 pt on the page
@@ -48,14 +47,10 @@ def colours(findings: SeenUnseen, keys: Sequence[str] | None = None) -> list[str
     return [UNSEEN if key in findings.unseen else SEEN for key in (findings.keys if keys is None else keys)]
 
 
-def _colour_ticks(labels, keys, findings: SeenUnseen) -> None:
+def colour_ticks(labels, keys: Sequence[str], findings: SeenUnseen) -> None:
+    """Give the tick labels of these keys the colours of seen and unseen."""
     for text, colour in zip(labels, colours(findings, keys), strict=False):  # inner panels hide theirs
         text.set_color(colour)
-
-
-def _legend(ax: Axes, **options) -> None:
-    handles = [Line2D([], [], marker="s", ls="", color=c, label=n) for c, n in ((SEEN, "seen"), (UNSEEN, "unseen"))]
-    ax.legend(handles=handles, **options)
 
 
 def radiograph(ax: Axes, pixels: np.ndarray, title: str = "", *, colour: str = "black") -> Axes:
@@ -71,12 +66,10 @@ def radiograph_grid(rows: Sequence[tuple[str, list]], title: str = "", *, column
     """Rows of radiographs: ``[(row name, [(pixels, title, colour), ...]), ...]``."""
     fig, axes = plt.subplots(len(rows), columns, figsize=(WIDTH, (WIDTH / columns + 0.2) * len(rows) + 0.3))
     for line, (name, cells) in zip(np.reshape(axes, (len(rows), columns)), rows, strict=True):
-        for ax in line:
-            ax.axis("off")
         for ax, (pixels, text, colour) in zip(line, cells, strict=False):
-            radiograph(ax.axis("on") and ax, pixels, text, colour=colour)
-        line[0].axis("on")
-        line[0].set(xticks=[], yticks=[])
+            radiograph(ax, pixels, text, colour=colour)
+        for ax in line[len(cells) :]:
+            ax.axis("off")
         line[0].set_ylabel(name, fontsize=10)
     fig.suptitle(title, fontsize=11.5)
     return fig
@@ -92,18 +85,20 @@ def finding_counts(labels: np.ndarray, findings: SeenUnseen, ax: Axes) -> Axes:
         ax.annotate(f"{n:,}", (max(n, 1), y), xytext=(3, 0), textcoords="offset points", va="center", fontsize=9)
     ax.set(xscale="log", xlabel="radiographs (log scale)", xlim=(1, max(counts.max(), 10) * 1.8))
     ax.xaxis.set_major_formatter("{x:,.0f}")
-    _colour_ticks(ax.get_yticklabels(), keys, findings)
-    _legend(ax, loc="lower right")
+    colour_ticks(ax.get_yticklabels(), keys, findings)
+    ax.plot([], [], "s", color=SEEN, label="seen")
+    ax.plot([], [], "s", color=UNSEEN, label="unseen")
+    ax.legend(loc="lower right")
     return ax
 
 
 def heatmap(matrix: np.ndarray, findings: SeenUnseen, ax: Axes, *, numbers: bool = True, **options) -> Axes:
     """A (C, C) matrix over the findings, its numbers in the cells, tick labels in the colours of seen and unseen."""
-    names = [words(k) for k in findings.keys]
-    options = {"cmap": "Blues", "fmt": ".2f", "square": True, "linewidths": 0.5, "cbar": False} | options
-    sns.heatmap(matrix, annot=numbers, annot_kws={"size": 8.5}, xticklabels=names, yticklabels=names, ax=ax, **options)
+    names = [words(key) for key in findings.keys]
+    look = {"cmap": "Blues", "fmt": ".2f", "square": True, "linewidths": 0.5, "cbar": False, "annot_kws": {"size": 8.5}}
+    sns.heatmap(matrix, annot=numbers, xticklabels=names, yticklabels=names, ax=ax, **(look | options))
     for ticks in (ax.get_xticklabels(), ax.get_yticklabels()):
-        _colour_ticks(ticks, findings.keys, findings)
+        colour_ticks(ticks, findings.keys, findings)
     ax.tick_params(length=0)
     return ax
 
@@ -126,17 +121,18 @@ def loss_figure(gammas: Sequence[float] = (0, 1, 2, 4), *, alpha: float = 0.75, 
     shades = sns.color_palette("viridis", len(gammas) + 1)
     for ax, term, sign in zip(axes, ("positive", "negative"), (1.0, 0.0), strict=True):
         for gamma, shade, line in zip(gammas, shades, _LINES * 3, strict=False):
-            pairs = (weighted_focused_euclidean(d.square().view(1, 1), torch.full((1, 1), sign), gamma=gamma, alpha=alpha,
-                                                tau=tau)[term] for d in distance)  # fmt: skip
-            ax.plot(distance, [float(loss) for loss in pairs], color=shade, ls=line, label=f"γ = {gamma:g}")
-        ax.set(title=f"{term} pair", xlabel="distance d", ylim=(0, 3.1 if sign else 0.9), xlim=(0, 2))
+            loss = WeightedFocusedEuclideanLoss(gamma, alpha, tau)
+            cost = [float(loss(torch.zeros(1, 1), d.view(1, 1), torch.full((1, 1), sign))[term]) for d in distance]
+            ax.plot(distance, cost, color=shade, ls=line, label=f"γ = {gamma:g}")
+        highest = 4.1 * alpha / tau if sign else 3.6 * (1 - alpha)  # a negative pair's loss has no upper end
+        ax.set(title=f"{term} pair", xlabel="distance d", ylim=(0, highest or 1), xlim=(0, 2))
     axes[0].set_ylabel(f"loss of the pair (α = {alpha:g}, τ = {tau:g})")
     axes[0].legend(loc="upper left")
     return fig
 
 
 def history(table: pd.DataFrame) -> Figure:
-    """A training's history: the terms of the loss, and the validation AUROC over the seen findings with its best epoch."""
+    """A training's history: the terms of the loss, and the seen validation AUROC with its best epoch."""
     fig, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 3.2))
     terms = [c for c in table.columns if c.startswith("loss_") and table[c].notna().any()]
     left.plot(table.epoch, table.loss, color="black", label="total")
@@ -145,11 +141,10 @@ def history(table: pd.DataFrame) -> Figure:
     left.set(title="training loss", xlabel="epoch", ylim=(0, None))
     left.legend()
     right.plot(table.epoch, table.val_seen_auroc, color=SEEN, marker="o", ms=3)
-    if table.val_seen_auroc.notna().any():
-        best = table.loc[table.val_seen_auroc.idxmax()]
-        label = f"kept: epoch {best.epoch:.0f}, {best.val_seen_auroc:.3f}"
-        right.plot(best.epoch, best.val_seen_auroc, "o", ls="", ms=9, mfc="none", color="black", label=label)
-        right.legend(loc="lower right")
+    best = table.loc[table.val_seen_auroc.idxmax()]
+    label = f"kept: epoch {best.epoch:.0f}, {best.val_seen_auroc:.3f}"
+    right.plot(best.epoch, best.val_seen_auroc, "o", ms=9, mfc="none", color="black", label=label)
+    right.legend(loc="lower right")
     for ax in (left, right):
         ax.xaxis.get_major_locator().set_params(integer=True)
     right.set(title="validation AUROC, seen findings", xlabel="epoch")
@@ -162,20 +157,18 @@ def per_finding(table: pd.DataFrame, findings: SeenUnseen, ax: Axes, *, metric: 
     ``table`` is ``Evaluation.per_finding``. A finding without a value keeps its line, and the line stays empty.
     """
     main = table[table.protocol == "abnormal"].sort_values(["seen", metric], na_position="first")
-    for protocol, shift, fill in (("abnormal", 0.14, True), ("all", -0.18, False)):
-        rows = table[table.protocol == protocol].set_index("finding").loc[main.finding]
-        for y, (key, row) in enumerate(rows.iterrows()):
-            colour = UNSEEN if key in findings.unseen else SEEN
-            ax.plot([row[f"{metric}_low"], row[f"{metric}_high"]], [y + shift] * 2, color=colour, lw=2 if fill else 1)
-            ax.plot(row[metric], y + shift, "o", ms=6 if fill else 5, color=colour, mfc=colour if fill else "white")
+    tones = colours(findings, main.finding)
+    for protocol, shift, filled in (("abnormal", 0.14, True), ("all", -0.18, False)):
+        rows, y = table[table.protocol == protocol].set_index("finding").loc[main.finding], np.arange(len(main)) + shift
+        ax.hlines(y, rows[f"{metric}_low"], rows[f"{metric}_high"], color=tones, lw=2 if filled else 1)
+        ax.scatter(rows[metric], y, s=34, edgecolors=tones, facecolors=tones if filled else "white", zorder=3)
+        ax.plot([], [], "o", color="black", mfc="black" if filled else "white", label=protocol)
     ax.set_yticks(range(len(main)), [f"{words(r.finding)} ({r.positives:,})" for r in main.itertuples()])
-    _colour_ticks(ax.get_yticklabels(), main.finding, findings)
+    colour_ticks(ax.get_yticklabels(), main.finding, findings)
     if metric == "auroc":
         ax.axvline(0.5, color="black", lw=0.8, ls=":")
         ax.annotate("chance", (0.5, len(main) - 0.4), xytext=(3, 0), textcoords="offset points", fontsize=9)
-    handles = [Line2D([], [], marker="o", ls="", color="black", mfc=c, label=n)
-               for c, n in (("black", "abnormal"), ("white", "all"))]  # fmt: skip
-    ax.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0.2)
+    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0.2)
     ax.set(xlabel=f"{metric.upper()} with 95 % interval", ylim=(-0.6, len(main)))
     ax.grid(axis="x", lw=0.4, alpha=0.6)
     return ax
@@ -183,11 +176,11 @@ def per_finding(table: pd.DataFrame, findings: SeenUnseen, ax: Axes, *, metric: 
 
 def protocol_scores(positive: np.ndarray, abnormal: np.ndarray, normal: np.ndarray, ax: Axes, *, colour: str) -> Axes:
     """The scores of three groups as boxes (quartiles; whiskers at 5 and 95 %), the group with the finding on top."""
-    names = ["no finding at all", "other findings only", "has the finding"]
-    boxes = ax.boxplot([normal, abnormal, positive], orientation="horizontal", whis=(5, 95), showfliers=False, widths=0.62,
-                       patch_artist=True, tick_labels=names, medianprops={"color": "black"})  # fmt: skip
+    look = {"patch_artist": True, "showfliers": False, "widths": 0.62, "medianprops": {"color": "black"}}
+    boxes = ax.boxplot([normal, abnormal, positive], orientation="horizontal", whis=(5, 95), manage_ticks=False, **look)
     for box, shade in zip(boxes["boxes"], ("#e2e6eb", OTHER, colour), strict=True):
         box.set(facecolor=shade, edgecolor="black", lw=0.8)
+    ax.set_yticks([1, 2, 3], ["no finding at all", "other findings only", "has the finding"])
     ax.tick_params(axis="y", length=0)
     ax.spines["left"].set_visible(False)
     return ax
@@ -195,28 +188,23 @@ def protocol_scores(positive: np.ndarray, abnormal: np.ndarray, normal: np.ndarr
 
 def curve(labels: np.ndarray, scores: np.ndarray, ax: Axes, *, kind: str = "roc", **line) -> Axes:
     """One ROC or precision-recall curve (``kind`` = "roc" | "pr"); a finding without both classes draws nothing."""
+    names = ("1 − specificity", "sensitivity") if kind == "roc" else ("recall", "precision")
     if 0 < np.sum(labels) < len(labels):
-        if kind == "roc":
-            x, y, _ = roc_curve(labels, scores)
-        else:
-            y, x, _ = precision_recall_curve(labels, scores)
+        x, y = roc_curve(labels, scores)[:2] if kind == "roc" else precision_recall_curve(labels, scores)[1::-1]
         ax.plot(x, y, **line)
-    ax.set(xlim=(0, 1), ylim=(0, 1.01), aspect="equal")
-    ax.set(
-        xlabel="1 − specificity" if kind == "roc" else "recall", ylabel="sensitivity" if kind == "roc" else "precision"
-    )
+    ax.set(xlim=(0, 1), ylim=(0, 1.01), aspect="equal", xlabel=names[0], ylabel=names[1])
     return ax
 
 
 def ranking(ax: Axes, scores: np.ndarray, truth: np.ndarray, findings: SeenUnseen, *, k: int = 5) -> Axes:
-    """The k findings that score highest for one radiograph, (C,) scores and labels; a tick marks those that are true."""
+    """The k findings that score highest for one radiograph, (C,) scores and labels; a tick marks the true ones."""
     top = np.argsort(-scores, kind="stable")[:k]
     lengths = (scores[top] - scores.min()) / max(float(np.ptp(scores)), 1e-12)
     keys = [findings.keys[i] for i in top]
     ax.barh(range(k), lengths, color=colours(findings, keys), alpha=0.35)
     for y, (i, key) in enumerate(zip(top, keys, strict=True)):
-        ax.text(0.03, y, f"{words(key)}{'  ✓' if truth[i] else ''}", va="center", fontsize=9,
-                weight="bold" if truth[i] else "normal")  # fmt: skip
+        text, weight = (f"{words(key)}  ✓", "bold") if truth[i] else (words(key), "normal")
+        ax.text(0.03, y, text, va="center", fontsize=9, weight=weight)
     missed = [words(findings.keys[i]) for i in np.flatnonzero(truth) if i not in top]
     ax.set_xlabel(fill(f"missed: {', '.join(missed)}", 34) if missed else "", fontsize=8, loc="left")
     ax.set(xlim=(0, 1), ylim=(k - 0.5, -0.5), xticks=[], yticks=[])
@@ -234,12 +222,11 @@ def projection(points: np.ndarray, colour: Sequence[str], anchors: np.ndarray, f
     tones = colours(findings)
     ax.scatter(*anchors.T, marker="*", s=170, c=tones, edgecolors="white", lw=0.9, zorder=4)
     (left, right), (low, high) = [(a.min(), a.max()) for a in np.concatenate([points, anchors]).T]
-    pad, half = 0.05 * (right - left), len(anchors) // 2
-    by_x = np.argsort(anchors[:, 0], kind="stable")
+    pad, half, by_x = 0.05 * (right - left), len(anchors) // 2, np.argsort(anchors[:, 0], kind="stable")
     for side, x, align in ((by_x[:half], left - pad, "right"), (by_x[half:], right + pad, "left")):
         order = side[np.argsort(anchors[side, 1], kind="stable")]
         for i, y in zip(order, np.linspace(low, high, len(order) + 2)[1:-1], strict=True):
-            ax.plot([x, anchors[i, 0]], [y, anchors[i, 1]], color=tones[i], lw=0.6, alpha=0.8, zorder=3)
+            ax.plot([x, anchors[i, 0]], [y, anchors[i, 1]], color=tones[i], lw=0.5, alpha=0.55, zorder=3)
             ax.text(x, y, f" {words(findings.keys[i])} ", color=tones[i], ha=align, va="center", fontsize=9.5)
     ax.set(xticks=[], yticks=[])
     ax.spines[:].set_visible(False)
@@ -248,12 +235,15 @@ def projection(points: np.ndarray, colour: Sequence[str], anchors: np.ndarray, f
 
 def distances(distance: np.ndarray, positive: np.ndarray, ax: Axes, *, colour: str) -> Axes:
     """The distances of positive and negative pairs, each as its own density, with their medians dotted."""
-    bins = np.linspace(distance.min(), distance.max(), 60)
-    for mask, name, shade in ((~positive, "negative pairs", OTHER), (positive, "positive pairs", colour)):
-        if mask.any():
-            ax.hist(distance[mask], bins, density=True, color=shade, alpha=0.55, label=f"{name} ({mask.sum():,})")
-            ax.axvline(np.median(distance[mask]), color=shade, ls=":", lw=1.6)
-    ax.set(xlabel="distance d", yticks=[])
+    bins = np.linspace(distance.min(), distance.max(), 45)
+    groups = [(~positive, "negative", OTHER), (positive, "positive", colour)]
+    for mask, name, shade in groups:
+        look = {"color": shade, "alpha": 0.5, "lw": 0, "label": f"{name} pairs ({mask.sum():,})"}
+        ax.hist(distance[mask], bins, density=mask.any(), **look)
+    top = ax.get_ylim()[1]
+    for mask, _, shade in groups:
+        ax.vlines(np.median(distance[mask]) if mask.any() else [], 0, top, color=shade, ls=":")
+    ax.set(xlabel="distance d", yticks=[], ylim=(0, 1.35 * top))
     ax.legend(loc="upper left")
     ax.spines["left"].set_visible(False)
     return ax

@@ -1,0 +1,159 @@
+"""The notebooks keep the promises of the study: checked parameters, no outputs in git, figures with captions."""
+
+import ast
+import dataclasses
+import re
+
+import nbformat
+import papermill
+import pytest
+import yaml
+
+from cmdml import run
+from cmdml.training import TrainConfig
+
+NOTEBOOKS = sorted((run.ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+WIRING = {"profile", "run_dir", "training", "out", "compare"}  # what the Snakefile fills in, not a profile
+DRAWS = re.compile(r"\bplt\.show\(\)|^draw\(", re.M)
+
+pytestmark = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+
+
+def read(path):
+    return nbformat.read(path, as_version=4)
+
+
+def code_cells(path):
+    return [cell for cell in read(path).cells if cell.cell_type == "code"]
+
+
+def parameters_cell(path):
+    (cell,) = [cell for cell in code_cells(path) if "parameters" in cell.metadata.get("tags", [])]
+    return cell
+
+
+def defaults(path):
+    return {node.target.id: ast.literal_eval(node.value) for node in ast.parse(parameters_cell(path).source).body}
+
+
+def test_is_valid_short_and_stripped(path):
+    notebook = read(path)
+    nbformat.validate(notebook)
+    assert len(notebook.cells) <= 25
+    for cell in code_cells(path):
+        assert cell.outputs == [] and cell.execution_count is None
+    assert not set(notebook.metadata) - {"kernelspec", "language_info"}
+
+
+def test_names_a_kernel(path):
+    metadata = read(path).metadata
+    assert metadata.kernelspec.name == "python3" and metadata.language_info.name == "python"
+
+
+def test_cell_ids_are_words(path):
+    ids = [cell.id for cell in read(path).cells]
+    assert len(set(ids)) == len(ids) and all(re.fullmatch(r"[a-z]+(-[a-z0-9]+)+", name) for name in ids)
+
+
+def test_story_comes_first(path):
+    notebook = read(path)
+    assert notebook.cells[0].cell_type == "markdown" and notebook.cells[0].source.startswith("# ")
+    assert "?" in notebook.cells[0].source  # the question that the chapter answers
+    assert "*What to see:*" in "".join(cell.source for cell in notebook.cells)
+    assert "Written" in notebook.cells[-1].source
+
+
+def test_every_parameter_is_typed_and_explained(path):
+    source = parameters_cell(path).source
+    for node, line in zip(ast.parse(source).body, source.splitlines(), strict=True):
+        assert isinstance(node, ast.AnnAssign), f"{line}: write `name: type = value  # what it is`"
+        assert len(line.partition("  # ")[2]) > 10, f"{line}: say what it is"
+        # papermill reads no further than a second `=` in a line and then calls the parameter unknown
+        assert line.count("=") == 1, line
+    assert code_cells(path)[0].source == source
+    assert "parameters = run.parameters(globals())" in code_cells(path)[1].source
+
+
+def test_papermill_finds_the_parameters(path):
+    unions = {name for name, kind in run.declared_parameters(path).items() if "|" in kind}
+    assert set(papermill.inspect_notebook(str(path))) | unions == set(defaults(path))
+
+
+def test_defaults_have_their_declared_type(path):
+    from cmdml.parameters import checked
+
+    for name, kind in run.declared_parameters(path).items():
+        assert checked(name, defaults(path)[name], kind, {}) == defaults(path)[name]
+
+
+def test_one_name_has_one_default_and_one_type_everywhere(path):
+    for other in NOTEBOOKS:
+        ours, theirs = (run.declared_parameters(p) for p in (path, other))
+        for name in (ours.keys() & theirs.keys()) - {"seed"}:
+            assert ours[name] == theirs[name], f"{name} in {other.name}"
+            assert defaults(path)[name] == defaults(other)[name], f"{name} in {other.name}"
+
+
+def test_default_is_what_the_phantom_profile_says(path):
+    """`papermill notebooks/03_training.ipynb out.ipynb -p gamma 3` must differ from the study in gamma alone."""
+    profile = yaml.safe_load((run.ROOT / "profiles" / "phantom.yaml").read_text())["parameters"]
+    ours = defaults(path)
+    assert {name: ours[name] for name in ours.keys() & profile.keys()} == {
+        name: profile[name] for name in ours.keys() & profile.keys()
+    }
+
+
+def test_every_parameter_is_known_to_a_profile(path):
+    known = set()
+    for file in (run.ROOT / "profiles").glob("*.yaml"):
+        known |= run.load_profile(file.stem)["parameters"].keys()
+    assert not defaults(path).keys() - known - WIRING
+
+
+def test_training_offers_every_choice_of_a_run(path):
+    if path.stem != "03_training":
+        pytest.skip("only the training notebook trains")
+    assert not {field.name for field in dataclasses.fields(TrainConfig)} - defaults(path).keys()
+
+
+def test_every_figure_has_a_caption_and_an_alternative_text(path):
+    names = []
+    for cell in code_cells(path):
+        about = cell.metadata.get("mystnb", {})
+        shows = DRAWS.search(cell.source) and "def draw(" not in cell.source
+        assert bool(shows) == bool(about), f"{cell.id}: a figure without caption, or a caption without figure"
+        if shows:
+            assert cell.source.rstrip().endswith(("plt.show()", ")")), f"{cell.id}: end with plt.show()"
+            assert len(about["figure"]["caption"]) > 30 and len(about["image"]["alt"]) > 60, cell.id
+            assert about["figure"]["caption"] != about["image"]["alt"], cell.id
+            names.append(about["figure"]["name"])
+    assert len(set(names)) == len(names) and (names or path.stem > "05")
+
+
+def test_figures_of_all_notebooks_have_different_names(path):
+    def names(p):
+        return {cell.metadata.mystnb.figure.name for cell in code_cells(p) if "mystnb" in cell.metadata}
+
+    for other in NOTEBOOKS:
+        assert other == path or not names(path) & names(other)
+
+
+def test_figures_name_their_source(path):
+    """A phantom must never pass for a patient: no notebook that draws radiographs hides which set they are of."""
+    for cell in code_cells(path):
+        if re.search(r"plots\.(radiograph|radiograph_grid)\(", cell.source):
+            assert re.search(r"\{(card\['name'\]|name)\} (test )?radiographs", cell.source), cell.id
+
+
+def test_prose_types_no_result(path):
+    """Numbers come from code; a decimal in prose is a result that nobody will update."""
+    for cell in read(path).cells:
+        if cell.cell_type == "markdown":
+            text = re.sub(r"\$.*?\$", "", cell.source, flags=re.S)
+            assert not [n for n in re.findall(r"\b\d+\.\d+", text) if n != "0.5"], cell.id  # 0.5 is chance
+
+
+def test_code_is_formatted_like_the_package(path):
+    for cell in code_cells(path):
+        ast.parse(cell.source)
+        assert "TODO" not in cell.source and "/work/" not in cell.source

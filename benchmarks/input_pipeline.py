@@ -2,10 +2,10 @@
 
     python benchmarks/input_pipeline.py --root <folder of PNG files> --source-size 1024
 
-The other way is the usual one: PIL decode, RandomResizedCrop(224), horizontal flip, ToTensor, Normalize, in a DataLoader with 2
-workers. Both end in the same thing: augmented, normalised float32 batches of the same radiographs on the device. Without
-``--root``, phantom radiographs of ``--source-size`` px are drawn and saved as PNG first. Preparing the store (decode and shrink once)
-is not part of an epoch; benchmarks/prepare.py measures it.
+The other way is the usual one: PIL decode, RandomResizedCrop(224), horizontal flip, ToTensor, Normalize, in a
+DataLoader with 2 workers. Both end in the same thing: augmented, normalised float32 batches of the same radiographs on
+the device. Without ``--root``, phantom radiographs of ``--source-size`` px are drawn and saved as PNG first. Preparing
+the store (decode and shrink once) is not part of an epoch; benchmarks/prepare.py measures it.
 """
 
 import tempfile

@@ -2,8 +2,8 @@
 
     python benchmarks/loss.py
 
-The walk costs the same for every pair, so above ``--walk-pairs`` pairs it runs on the first images of the batch only and its time is
-scaled.
+The walk costs the same for every pair, so above ``--walk-pairs`` pairs it runs on the first images of the batch only
+and its time is scaled.
 """
 
 import torch

@@ -24,8 +24,8 @@ def arguments(doc: str, **options) -> argparse.Namespace:
 def measure(methods: dict, repeats: int, items: int = 1) -> list[dict]:
     """Time every method ``repeats`` times, in turns so that a busy minute meets all of them; one unrecorded turn first.
 
-    Returns one row per method: median, fastest and slowest seconds, items per second, and ``ratio``, the median over the
-    last method's median (how many times faster than it).
+    Returns one row per method: median, fastest and slowest seconds, items per second, and ``ratio``, the median over
+    the last method's median (how many times faster than it).
     """
     times = {name: [] for name in methods}
     for turn in range(repeats + 1):

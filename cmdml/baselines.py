@@ -32,8 +32,9 @@ class FocusedReading(nn.Module):
 
     Where from: ours, from the abstract of Jin et al. (2023), which gives no formula; the margin is the contrastive
     loss's (Hadsell, Chopra and LeCun 2006). Relations: with no option it is
-    :func:`~cmdml.loss.weighted_focused_euclidean`; a negative pair beyond the margin costs nothing, where the study's loss goes on pushing. Degenerate images: no
-    positives (or no negatives) = an exact 0 of that term. Score: ``-d²``.
+    :func:`~cmdml.loss.weighted_focused_euclidean`; a negative pair beyond the margin costs nothing, where the
+    study's loss goes on pushing. Degenerate images: no positives (or no negatives) = an exact 0 of that term.
+    Score: ``-d²``.
     """
 
     def __init__(

@@ -14,8 +14,8 @@ CHUNK = 1024  # rows per copy when a set moves to the device: bounded memory on 
 class Batches:
     """Batches of uint8 radiographs on a device.
 
-    On CUDA the chosen rows live on the device when they take less than ``resident`` of its free memory (112,120 radiographs
-    at 224 px are 5.6 GB); otherwise, and on the CPU, a thread reads the next batch from the memory map
+    On CUDA the chosen rows live on the device when they take less than ``resident`` of its free memory (112,120
+    radiographs at 224 px are 5.6 GB); otherwise, and on the CPU, a thread reads the next batch from the memory map
     while the current one is in use, through pinned memory where that speeds the copy.
 
     Parameters

@@ -25,11 +25,11 @@ class Evaluation:
     Attributes
     ----------
     per_finding
-        DataFrame, one row per protocol and finding: protocol, finding, seen, images, positives, prevalence, auroc, auroc_low,
-        auroc_high, ap, ap_low, ap_high, undefined_replicates.
+        DataFrame, one row per protocol and finding: protocol, finding, seen, images, positives, prevalence, auroc,
+        auroc_low, auroc_high, ap, ap_low, ap_high, undefined_replicates.
     summary
-        DataFrame, one row per protocol and metric: protocol, metric, value, low, high, undefined_replicates, undefined (names of
-        the findings that the value leaves out, separated by spaces).
+        DataFrame, one row per protocol and metric: protocol, metric, value, low, high, undefined_replicates, undefined
+        (names of the findings that the value leaves out, separated by spaces).
     undefined
         dict, protocol -> names of the findings without a positive or without a negative.
     """

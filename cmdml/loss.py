@@ -93,8 +93,8 @@ def weighted_focused_euclidean(
     -----
     ``gamma = 0, alpha = 0.5`` is half the plain Euclidean metric loss, the ablation's zero point. The abstract of Jin
     et al. (2023) states the two ideas but no formula; this reading borrows the focusing factor of the focal
-    loss (Lin et al. 2017) and differentiates through it as they do. Values and gradients are finite everywhere: pairs nearer
-    than ``d²/τ = 1e-6`` count as that near.
+    loss (Lin et al. 2017) and differentiates through it as they do. Values and gradients are finite everywhere: pairs
+    nearer than ``d²/τ = 1e-6`` count as that near.
     """
     check_pairs(squared_distance, labels)
     if gamma < 0 or not 0 <= alpha <= 1 or tau <= 0:
@@ -111,9 +111,8 @@ def weighted_focused_euclidean(
 def check_pairs(pairs: Tensor, labels: Tensor) -> None:
     """Raise ``ValueError`` unless both are (B, C) with B > 0."""
     if pairs.ndim != 2 or pairs.shape != labels.shape or len(pairs) == 0:
-        raise ValueError(
-            f"need distances and labels of one shape (B, C) with B > 0, got {tuple(pairs.shape)} and {tuple(labels.shape)}"
-        )
+        shapes = f"{tuple(pairs.shape)} and {tuple(labels.shape)}"
+        raise ValueError(f"need distances and labels of one shape (B, C) with B > 0, got {shapes}")
 
 
 class WeightedFocusedEuclideanLoss(nn.Module):

@@ -30,11 +30,11 @@ PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
 class TrainConfig:
     """Every choice of a training run.
 
-    ``objective`` names a loss of :data:`cmdml.baselines.OBJECTIVES`; ``gamma``, ``alpha``, ``tau`` are its parameters (see
-    :func:`cmdml.weighted_focused_euclidean`) and so is ``margin`` (0 = the objective's own); ``backbone`` … ``normalize``
-    are the model's (:class:`cmdml.CMDML`). The learning rate warms up linearly over ``warmup_epochs`` and falls to zero
-    as a cosine. Training ends early after ``patience`` epochs without a better seen validation AUROC (0 = never).
-    ``precision`` ``auto`` is bfloat16 on CUDA and float32 on the CPU.
+    ``objective`` names a loss of :data:`cmdml.baselines.OBJECTIVES`; ``gamma``, ``alpha``, ``tau`` are its parameters
+    (see :func:`~cmdml.loss.weighted_focused_euclidean`) and so is ``margin`` (0 = the objective's own); ``backbone`` …
+    ``normalize`` are the model's (:class:`~cmdml.model.CMDML`). The learning rate warms up linearly over
+    ``warmup_epochs`` and falls to zero as a cosine. Training ends early after ``patience`` epochs without a better seen
+    validation AUROC (0 = never). ``precision`` ``auto`` is bfloat16 on CUDA and float32 on the CPU.
     """
 
     objective: str = "focused"
@@ -208,9 +208,8 @@ def fit(
                 bar.set_postfix(epoch=epoch + 1, loss=f"{sums[0].item() / (k + 1):.3f}", refresh=False)
         mean = dict(zip(terms, (sums / steps).tolist(), strict=True))
         if not math.isfinite(mean["total"]):
-            raise ValueError(
-                f"the loss became {mean['total']} in epoch {epoch + 1}: lower lr ({config.lr}) or raise tau ({config.tau})"
-            )
+            way_out = f"lower lr ({config.lr}) or raise tau ({config.tau})"
+            raise ValueError(f"the loss became {mean['total']} in epoch {epoch + 1}: {way_out}")
         auroc = seen_validation_auroc(val_labels, embed(module, objective, val)["scores"][:, seen])
         row = {"epoch": epoch + 1, "step": (epoch + 1) * steps, "seconds": time.perf_counter() - start}
         row |= {"lr": group["lr"], "loss": mean.pop("total")} | {f"loss_{name}": value for name, value in mean.items()}

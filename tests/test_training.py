@@ -13,7 +13,7 @@ from cmdml.radiographs import RadiographSet
 from cmdml.training import TrainConfig, fit, load_run, seen_validation_auroc
 
 CONFIG = TrainConfig(
-    backbone="shufflenet_v2_x0_5", dim=16, hidden=16, dropout=0.1, epochs=3, batch_size=16, lr=3e-3, seed=5
+    backbone="small_cnn", dim=16, hidden=16, dropout=0.1, epochs=3, batch_size=16, lr=3e-3, seed=5
 )
 
 

@@ -73,7 +73,7 @@ def stage(profile: str) -> Path:
     run = ROOT / "runs" / profile
     out = run / "book"
     shutil.rmtree(out, ignore_errors=True)
-    shutil.copytree(ROOT / "book", out / "book", ignore=shutil.ignore_patterns("*.py", "__pycache__"))
+    shutil.copytree(ROOT / "book", out / "book", ignore=shutil.ignore_patterns("stage.py", "__pycache__"))
     for path in ("_config.yml", "_toc.yml"):
         shutil.copy2(ROOT / path, out / path)
     for path in [*ROOT.glob("data/*.md"), *ROOT.glob("data/results/**/*.*")]:
@@ -117,7 +117,7 @@ def readme() -> None:
             for protocol, images in (("abnormal", about["images_test_abnormal"]), ("all", about["images_test"])):
                 cells = (summary.loc[(protocol, f"auroc_{mean}")] for mean in "SUH")
                 text = " | ".join(f"{c.value:.2f} ({c.low:.2f}–{c.high:.2f})" for c in cells)
-                lines.append(f"| {about['profile']} | {about['semantics']} | {protocol} | {images:,} | {text} |")
+                lines.append(f"| {about['profile']}, {about['images_total']:,} | {about['semantics']} | {protocol} | {images:,} | {text} |")
     fill(ROOT / "README.md", "results", "\n".join(lines))
 
 

@@ -26,7 +26,7 @@ class FocusedReading(nn.Module):
 
     * as in the study's loss, :math:`e^+ = d^2/\tau` and :math:`e^- = -\log(1-p)`;
     * ``on_distance``: the weights act on the distance itself, :math:`e^+ = d^2` and :math:`e^- = \max(0, m - d)^2`;
-    * ``balanced``: costs are divided by the image's number of positives or of negatives, so that :math:`\alpha = ½`
+    * ``balanced``: costs are divided by the image's number of positives or of negatives, so that :math:`\alpha = \frac{1}{2}`
       already balances the two;
     * ``learn_tau``: :math:`\tau` is trained, as :math:`\log\tau`, from its configured value.
 
@@ -88,7 +88,7 @@ class RankingLoss(nn.Module):
 
     .. math::
 
-        L = \frac1B \sum_i \sum_{p \in +} \sum_{n \in -} \max(0, m - \cos(v_i, s_p) + \cos(v_i, s_n))
+        L = \frac{1}{B} \sum_i \sum_{p \in +} \sum_{n \in -} \max(0, m - \cos(v_i, s_p) + \cos(v_i, s_n))
             + \lambda_a \operatorname{mean}_i \big(1 - \cos(v_i, \bar s_i)\big)
             + \lambda_c \operatorname{mean}_{c, c'} \big|\cos(s_c, s_{c'}) - \cos(w_c, w_{c'})\big|
 
@@ -141,7 +141,7 @@ class LabelEmbeddingLoss(nn.Module):
 
     .. math::
 
-        L = \frac1B \sum_i \sum_{p \in +} \frac{\beta_{r_{ip}}}{r_{ip}}
+        L = \frac{1}{B} \sum_i \sum_{p \in +} \frac{\beta_{r_{ip}}}{r_{ip}}
             \sum_{n \in -} \max(0, m - v_i^\top s_p + v_i^\top s_n),
         \qquad \beta_r = \sum_{j=1}^{r} \frac1j
 
@@ -176,7 +176,7 @@ class LabelEmbeddingLoss(nn.Module):
 class CrossEntropyLoss(nn.Module):
     r"""Binary cross-entropy of dot products: each finding of each image is one yes-or-no question.
 
-    .. math:: L = -\frac1B \sum_i \Big[ \sum_{c \in +} \log σ(z_{ic}) + \sum_{c \in -} \log(1 - σ(z_{ic})) \Big],
+    .. math:: L = -\frac{1}{B} \sum_i \Big[ \sum_{c \in +} \log σ(z_{ic}) + \sum_{c \in -} \log(1 - σ(z_{ic})) \Big],
               \qquad z_{ic} = e^a\, v_i^\top s_c + b
 
     Scale :math:`e^a` and bias :math:`b` are learnt and shared by all findings, so that they hold for unseen ones; they

@@ -63,7 +63,7 @@ def weighted_focused_euclidean(
 
     .. math::
 
-        L = \frac1B \sum_i \Big[ \sum_{c \in +} \alpha\,(1-p_{ic})^\gamma\, x_{ic}
+        L = \frac{1}{B} \sum_i \Big[ \sum_{c \in +} \alpha\,(1-p_{ic})^\gamma\, x_{ic}
             \;+\; \sum_{c \in -} (1-\alpha)\,p_{ic}^\gamma\,\big(-\log(1-p_{ic})\big) \Big]
 
     Parameters

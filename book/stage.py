@@ -117,7 +117,8 @@ def readme() -> None:
             for protocol, images in (("abnormal", about["images_test_abnormal"]), ("all", about["images_test"])):
                 cells = (summary.loc[(protocol, f"auroc_{mean}")] for mean in "SUH")
                 text = " | ".join(f"{c.value:.2f} ({c.low:.2f}–{c.high:.2f})" for c in cells)
-                lines.append(f"| {about['profile']}, {about['images_total']:,} | {about['semantics']} | {protocol} | {images:,} | {text} |")
+                name = f"{about['profile']}, {about['images_total']:,}"
+                lines.append(f"| {name} | {about['semantics']} | {protocol} | {images:,} | {text} |")
     fill(ROOT / "README.md", "results", "\n".join(lines))
 
 

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from cmdml.bootstrap import patient_multiplicities, percentile_interval, weighted_auroc_ap
+
 
 def nearest_seen(scores, vectors, findings) -> np.ndarray:
     """Give every unseen finding the scores of the seen one whose semantic vector has the largest cosine with its own.
@@ -72,3 +74,40 @@ def source_only(table, findings: Sequence[str], train, rows, columns: Sequence[s
     k = np.zeros((len(n), labels.shape[1]))
     np.add.at(k, source[train], labels)
     return ((k + smoothing * labels.mean(0)) / (n + smoothing))[source[rows]]
+
+
+def swapped_text(labels, scores, patients, findings, *, replicates: int = 1000, seed: int = 0):
+    """Does an unseen finding's own text find it better than the texts of the other unseen findings do?
+
+    The U × U matrix ``A[a, b]`` is the AUROC of label a ranked by the score of text b, among images with at least one
+    finding. Its diagonal is what U averages; the rest is what swapped texts reach with the same images and
+    the same model, so it holds all that a score of mere illness can. ``contrast = mean diagonal − mean of the rest``,
+    which is 0 in expectation if the texts mean nothing to the model. It needs no second training. Ours.
+
+    Parameters
+    ----------
+    labels, scores : (N, C), as for :func:`cmdml.evaluation.evaluate`.
+    patients : (N,)
+    findings : SeenUnseen, with at least two unseen findings.
+    replicates, seed : of the patient bootstrap.
+
+    Returns
+    -------
+    matrix : (U, U) ndarray; NaN in the row of a finding without positives or negatives.
+    contrast : (value, low, high), with the 95 % patient-bootstrap interval, over the defined rows.
+    """
+    labels, scores, unseen = np.asarray(labels), np.asarray(scores), findings.unseen_index
+    n = len(unseen)
+    if n < 2:
+        raise ValueError(f"swapping texts needs at least two unseen findings, got {n}")
+    abnormal = labels.any(1)
+    drawn, unit = patient_multiplicities(np.asarray(patients)[abnormal], replicates, np.random.default_rng(seed))
+    weights = np.concatenate([np.ones((1, drawn.shape[1])), drawn])  # row 0: every patient once
+    label, text = np.repeat(unseen, n), np.tile(unseen, n)  # all pairs
+    auroc, _ = weighted_auroc_ap(labels[abnormal][:, label], scores[abnormal][:, text], weights, unit)
+    auroc = auroc.reshape(-1, n, n)  # (1 + R, label, text)
+    own = np.eye(n, dtype=bool)
+    rows = ~np.isnan(auroc[0, :, 0])
+    contrast = (auroc[:, own][:, rows] - auroc[:, ~own].reshape(-1, n, n - 1)[:, rows].mean(2)).mean(1)
+    low, high, _ = percentile_interval(contrast[1:])
+    return auroc[0], (float(contrast[0]), float(low), float(high))

@@ -8,14 +8,14 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
-from cmdml import run
+from cmdml import run, sweep
 
-PROFILE = run.load_profile(
-    config.get("profile", "phantom"), {name: value for name, value in config.items() if name != "profile"}
-)
+OVERRIDES = {name: value for name, value in config.items() if name not in ("profile", "methods")}
+PROFILE = run.load_profile(config.get("profile", "phantom"), OVERRIDES)
 RUN = PROFILE["parameters"]["run_dir"]
 VARIANTS = sorted(PROFILE["variants"])
 # What the evaluation sets beside the main run: its variants, and the committed results of other profiles.
+SWEEPS = sorted(str(p.parent) for p in Path("data/results").glob("sweep-*/manifest.json"))
 OTHERS = sorted(str(p.parent) for p in Path("data/results").glob("*/summary.csv") if p.parent.name != PROFILE["name"])
 MODULES = {str(path.relative_to("cmdml").with_suffix("")).replace("/", "."): path for path in Path("cmdml").rglob("*.py")}
 READS = {"findings": ["data/findings.yaml"], "semantics": sorted(map(str, Path("data/semantics").glob("*.safetensors")))}
@@ -26,8 +26,9 @@ def imports(code):
     for node in ast.walk(ast.parse(re.sub(r"^[ \t]*[%!].*$", "", code, flags=re.M))):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and not node.level:
-            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.ImportFrom):
+            origin = f"cmdml.{node.module}" if node.level else node.module
+            names = [origin, *(f"{origin}.{alias.name}" for alias in node.names)]
         else:
             continue
         for name in (name.removeprefix("cmdml.") for name in names if name.startswith("cmdml.")):
@@ -36,15 +37,21 @@ def imports(code):
             yield from (m for m in (name, f"{name}.__init__") if m in MODULES)
 
 
-def sources(notebook):
-    """The notebook, the package files that it imports, directly or not, and the data that those read."""
-    path = f"notebooks/{notebook}.ipynb"
-    found, queue = set(), ["".join(c["source"]) for c in json.loads(Path(path).read_text())["cells"] if c["cell_type"] == "code"]
+def package(*code):
+    """The package files that pieces of code import, directly or not, and the data that those read."""
+    found, queue = set(), list(code)
     while queue:
         new = set(imports(queue.pop())) - found
         found |= new
         queue += [MODULES[module].read_text() for module in new]
-    return [path, *(str(MODULES[m]) for m in sorted(found)), *(file for m in sorted(found) for file in READS.get(m, []))]
+    return [*(str(MODULES[m]) for m in sorted(found)), *(file for m in sorted(found) for file in READS.get(m, []))]
+
+
+def sources(notebook):
+    """The notebook, and the package files and data that it uses."""
+    path = f"notebooks/{notebook}.ipynb"
+    cells = json.loads(Path(path).read_text())["cells"]
+    return [path, *package(*("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"))]
 
 
 def parameters(notebook, variant=None, **wiring):
@@ -58,7 +65,11 @@ def variant(wildcards):
 
 EXECUTE = f"{sys.executable} -m cmdml.run {{input[0]}} {{output[0]}} {{params.values:q}}"
 NOTEBOOKS = [f"{RUN}/notebooks/{name}.ipynb" for name in
-             ("01_data", "02_semantics", "03_training", "04_evaluation", "05_embeddings")]
+             ("01_data", "02_semantics", "03_training", "04_evaluation", "05_embeddings", "06_ablation")]
+# A training's folder outlives the job that was killed, but only if nothing that went into it has changed.
+RECIPE = ('recipe="$(cat {input.made_from} | cksum) "{params.values:q}; '
+          'test "$(cat $folder/recipe 2>/dev/null)" = "$recipe" || {{ rm -rf $folder; mkdir -p $folder; }}; '
+          'echo "$recipe" > $folder/recipe; ')
 
 
 wildcard_constraints:
@@ -100,8 +111,7 @@ rule semantics:
 # but only if nothing that went into it has changed: the recipe tells.
 rule training:
     input:
-        sources("03_training"),
-        f"{RUN}/radiographs/card.json",
+        made_from=[*sources("03_training"), f"{RUN}/radiographs/card.json"],
     output:
         "{at}/notebooks/03_training.ipynb",
         "{at}/training/weights.safetensors",
@@ -109,12 +119,10 @@ rule training:
         "{at}/training/history.csv",
     params:
         values=lambda w: parameters("03_training", variant(w), out=f"{w.at}/training"),
-    priority: 1  # before drawing: the longest job first
+    priority: 1  # the longest jobs first
     threads: lambda w: 1 if variant(w) else workflow.cores
     shell:
-        'recipe="$(cat {input} | cksum) "{params.values:q}; folder={wildcards.at}/training; '
-        'test "$(cat $folder/recipe 2>/dev/null)" = "$recipe" || {{ rm -rf $folder; mkdir -p $folder; }}; '
-        'echo "$recipe" > $folder/recipe; ' + EXECUTE
+        "folder={wildcards.at}/training; " + RECIPE + EXECUTE
 
 
 rule evaluation:
@@ -152,6 +160,51 @@ rule embeddings:
         values=parameters("05_embeddings", training=f"{RUN}/training", out=f"{RUN}/embeddings"),
     shell:
         EXECUTE
+
+
+# Reads the committed tables of the sweeps and no run, so that the book costs no sweep.
+rule ablation:
+    input:
+        sources("06_ablation"),
+        [str(file) for folder in SWEEPS for file in sorted(Path(folder).glob("*.*"))],
+    output:
+        f"{RUN}/notebooks/06_ablation.ipynb",
+    params:
+        values=parameters("06_ablation", **({"results": SWEEPS[::-1]} if SWEEPS else {})),
+    shell:
+        EXECUTE
+
+
+# One job per run of the sweep; methods="focused ranking" in the configuration picks some. What only counts and
+# compares (sweep_tables) makes no run stale.
+rule sweep_run:
+    input:
+        made_from=[*package("import cmdml.training, cmdml.semantics"), f"{RUN}/radiographs/card.json"],
+        measured_by=sorted(set(package("import cmdml.sweep")) - {"cmdml/sweep_tables.py"}),
+    output:
+        f"{RUN}/sweep/{{method}}/{{split}}-{{seed}}/manifest.json",
+    params:
+        values=lambda w: json.dumps(sweep.settings(PROFILE, w.method, int(w.seed)), sort_keys=True),
+        given=json.dumps({name: value for name, value in OVERRIDES.items() if name != "nih_root"}),
+    threads: 1
+    shell:
+        f"folder={RUN}/sweep/{{wildcards.method}}/{{wildcards.split}}-{{wildcards.seed}}/training; " + RECIPE +
+        f"OMP_NUM_THREADS=1 {sys.executable} -m cmdml.sweep run {PROFILE['name']} "
+        "{wildcards.method} {wildcards.split} {wildcards.seed} {params.given:q}"
+
+
+# Its tables are committed, and the book reads them: as declared outputs they would draw the whole sweep into the book.
+rule sweep:
+    input:
+        [f"{RUN}/sweep/{method}/{split}-{seed}/manifest.json"
+         for method, split, seed in sweep.plan(PROFILE, str(config.get("methods") or "").replace(",", " ").split())],
+        package("import cmdml.sweep_tables"),
+    output:
+        touch(f"{RUN}/sweep/collected"),
+    params:
+        given=json.dumps(OVERRIDES),
+    shell:
+        f"OMP_NUM_THREADS={{threads}} {sys.executable} -m cmdml.sweep collect {PROFILE['name']} {{params.given:q}}"
 
 
 rule stage:

@@ -13,7 +13,7 @@ SNAKEMAKE = $(BIN)/snakemake --cores $(CORES) --nolock --rerun-incomplete --quie
 	--config profile=$(PROFILE) $(if $(NIH_ROOT),nih_root=$(NIH_ROOT)) $(SET)
 
 .DEFAULT_GOAL := help
-.PHONY: help install book study results readme test lint lab clean
+.PHONY: help install book study sweep results readme test lint lab clean
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):[^#]*## /  make \1|/' | column -t -s '|'
@@ -36,6 +36,10 @@ book: $(READY)  ## run the study and render it to _build/html/index.html
 	$(SNAKEMAKE) --forcerun stage -- stage
 	$(BIN)/jupyter-book build --path-output . -n -W --keep-going runs/$(PROFILE)/book
 	@echo "Read it: _build/html/index.html"
+
+sweep: $(READY)  ## every method, seed and split of PROFILE into data/results/sweep-PROFILE (METHODS="focused ranking")
+	$(SNAKEMAKE) $(if $(METHODS),methods="$(METHODS)") --keep-going -- sweep
+	@echo "Tables: data/results/sweep-$(PROFILE)   Runs: runs/$(PROFILE)/sweep"
 
 results: $(READY)  ## copy the numbers of runs/PROFILE to data/results/PROFILE and the README, to be committed
 	$(BIN)/python book/stage.py results $(PROFILE)

@@ -21,6 +21,7 @@ __all__ = ["ROOT", "declared_parameters", "environment", "execute", "load_profil
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("cmdml", "torch", "torchvision", "lightning-fabric", "numpy", "pandas", "scikit-learn", "safetensors",
             "sentence-transformers", "papermill")  # fmt: skip
+PROFILE_KEYS = ("title", "description", "parameters", "variants", "sweep")
 # A notebook imports this module in its first cells, so this is when its work began.
 IMPORTED = datetime.now(UTC)
 
@@ -133,7 +134,7 @@ def load_profile(name_or_path, overrides: dict | None = None, *, notebooks=ROOT 
     -------
     dict
         ``name``, ``title``, ``description``, ``parameters`` (flat; overridden; with ``profile`` and ``run_dir``),
-        ``variants`` ({variant: {parameter: value}}).
+        ``variants`` ({variant: {parameter: value}}), ``sweep`` (``seeds``, ``splits``, ``methods``; see `cmdml.sweep`).
 
     Raises
     ------
@@ -147,21 +148,24 @@ def load_profile(name_or_path, overrides: dict | None = None, *, notebooks=ROOT 
         raise FileNotFoundError(str(unknown(name_or_path, [p.stem for p in path.parent.glob("*.yaml")], "profile")))
     content = yaml.safe_load(path.read_text())
     for key in content:
-        if key not in ("title", "description", "parameters", "variants"):
-            raise unknown(key, ("title", "description", "parameters", "variants"), f"key of profile {path.name}")
+        if key not in PROFILE_KEYS:
+            raise unknown(key, PROFILE_KEYS, f"key of profile {path.name}")
     declared = {}
     for notebook in sorted(Path(notebooks).glob("*.ipynb")):
         declared |= declared_parameters(notebook)
     own = {"profile": path.stem, "run_dir": f"runs/{path.stem}"}
     values = {**(content.get("parameters") or {}), **(overrides or {}), **own}
     variants = content.get("variants") or {}
-    for given in (values, *variants.values()):
+    sweep = {"seeds": [0], "splits": ["default"], "methods": {}} | (content.get("sweep") or {})
+    for given in (values, *variants.values(), *sweep["methods"].values()):
         for name, value in given.items():
+            if name == "only" and given in sweep["methods"].values():  # the one split that a method runs on
+                continue
             if name not in declared:
                 raise unknown(name, declared, f"parameter in profile {path.name}")
             given[name] = checked(name, value, declared[name], vars(builtins))
     return {"name": path.stem, "title": content.get("title", path.stem), "description": content.get("description", ""),
-            "parameters": values, "variants": variants}  # fmt: skip
+            "parameters": values, "variants": variants, "sweep": sweep}  # fmt: skip
 
 
 def notebook_parameters(notebook, profile: dict) -> dict:

@@ -1,0 +1,137 @@
+"""What a sweep's runs add up to: tables of means, differences and intervals (see `cmdml.sweep`)."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from cmdml import run
+from cmdml.bootstrap import percentile_interval
+from cmdml.calibration import calibrated_stacking
+from cmdml.controls import nearest_seen, random_scores, source_only
+from cmdml.evaluation import PROTOCOLS
+from cmdml.findings import findings_of, split_findings
+from cmdml.semantics import semantic_vectors
+from cmdml.sweep import TestSet, folder, plan
+
+# The study's own method is set beside all others; then all others beside these.
+REFERENCES = ("focused", "ranking", "euclidean")
+
+
+def interval(values: np.ndarray, seed: int = 0) -> tuple[float, float, float]:
+    """Mean over training runs, with the 95 % interval of a bootstrap that draws runs and, within, patients.
+
+    Parameters
+    ----------
+    values : (n, 1 + R), a row per run (seed): its value, then its value under each of R draws of patients, the same
+        draws in every row. Replicate r draws n of the runs with replacement and averages their r-th values.
+    """
+    n, replicates = len(values), values.shape[1] - 1
+    drawn = np.random.default_rng(seed).integers(n, size=(n, replicates))
+    low, high, _ = percentile_interval(values[drawn, 1 + np.arange(replicates)].mean(axis=0))
+    return float(values[:, 0].mean()), float(low), float(high)
+
+
+def collect(profile: dict, out=None, *, replicates: int = 1000) -> Path:
+    """Gather the runs that are there into five tables and a manifest, which names the missing ones. Returns ``out``.
+
+    runs.csv
+        A row per run, finding and protocol.
+    metrics.csv
+        A row per run, protocol and metric.
+    methods.csv
+        A row per method, split, protocol and metric: mean over seeds, 95 % interval (`interval`; none for stacking),
+        lowest and highest seed, number of seeds.
+    paired.csv
+        Differences method - reference on the seeds that both have, the study's own first, with the same draws of seeds
+        and patients on both sides.
+    stacking.csv
+        Unseen accuracy at steps of seen accuracy (calibrated stacking, k = 1), mean over seeds.
+
+    Scorers that train nothing stand on these runs: ``nearest_seen`` on those of ``bce``; ``source_only`` (the same,
+    from the source of an image instead of its pixels; ``source_only_informed`` looks at unseen training labels, too)
+    where the radiographs name sources; ``random``.
+    """
+    started, test = datetime.now(UTC), TestSet(profile, replicates)
+    planned = plan(profile)
+    present = [one for one in planned if (folder(profile, *one) / "manifest.json").is_file()]
+    missing = ["{}/{}-{}".format(*one) for one in planned if one not in present]
+    if not present:
+        where = run.resolve(profile["parameters"]["run_dir"]) / "sweep"
+        raise FileNotFoundError(f"no run in {where}: make sweep PROFILE={profile['name']}")
+    per_finding, per_metric, draws, curves, grid = [], [], {}, {}, np.linspace(0, 1, 41)
+    for split, seed in dict.fromkeys(one[1:] for one in present):
+        findings = split_findings(test.radiographs.findings, split, seed=seed)
+        trained = {m: test.scores(folder(profile, m, s, n)) for m, s, n in present if (s, n) == (split, seed)}
+        for method, scores in {**trained, **_untrained(test, findings, trained.get("bce"), seed)}.items():
+            about = {"profile": profile["name"], "method": method, "split": split, "seed": seed}
+            for tables, table in zip((per_finding, per_metric), test.tables(scores, findings, about), strict=True):
+                tables.append(table)
+            for protocol in PROTOCOLS:
+                values = test.replicates(scores, findings, protocol)
+                draws.setdefault((split, protocol), {}).setdefault(method, {})[seed] = values
+            curve = calibrated_stacking(test.labels, scores, findings)
+            curves.setdefault((method, split), []).append(
+                np.interp(grid, curve.seen[::-1], curve.unseen[::-1], right=0.0)
+            )
+    keys = ["method", "split", "protocol", "metric"]
+    spread = pd.concat(per_metric).groupby(keys, sort=False)["value"].agg(["mean", "min", "max", "count"])
+    intervals, paired = {}, []
+    for (split, protocol), methods in draws.items():
+        for method, seeds in methods.items():
+            for metric in seeds[min(seeds)]:
+                values = np.stack([seeds[seed][metric] for seed in sorted(seeds)])
+                intervals[(method, split, protocol, metric)] = interval(values)[1:]
+        for method, reference in _pairs(methods):
+            both = sorted(methods[method].keys() & methods[reference].keys())
+            for metric in methods[method][both[0]] if both else ():
+                values = np.stack([methods[method][s][metric] - methods[reference][s][metric] for s in both])
+                row = dict(zip(("difference", "low", "high"), interval(values), strict=True))
+                about = {"method": method, "reference": reference, "split": split, "protocol": protocol}
+                paired.append(about | {"metric": metric, **row, "seeds": len(both)})
+    bounds = pd.DataFrame([intervals.get(key, (np.nan, np.nan)) for key in spread.index], spread.index, ["low", "high"])
+    spread = spread.rename(columns={"mean": "value", "count": "seeds"}).join(bounds).reset_index()
+    stacking = [{"method": m, "split": s, "seen": x, "unseen": y}
+                for (m, s), many in curves.items() for x, y in zip(grid, np.mean(many, axis=0))]  # fmt: skip
+
+    out = run.resolve(out or f"data/results/sweep-{profile['name']}")
+    out.mkdir(parents=True, exist_ok=True)
+    tables = {"runs": pd.concat(per_finding), "metrics": pd.concat(per_metric), "methods": spread,
+              "paired": pd.DataFrame(paired), "stacking": pd.DataFrame(stacking)}  # fmt: skip
+    for name, table in tables.items():
+        table.to_csv(out / f"{name}.csv", index=False, float_format="%.5g")
+    about = [json.loads((folder(profile, *one) / "manifest.json").read_text()) for one in present]
+    run.manifest(
+        out, profile=profile["name"], parameters=profile["parameters"], radiographs=test.radiographs, started=started,
+        name=test.radiographs.card["name"], methods=profile["sweep"]["methods"], runs=len(present), missing=missing,
+        replicates=replicates, run_commits=sorted({str(each["commit"]) for each in about}),
+        run_dirty=any(each["dirty"] for each in about), run_seconds=round(sum(each["wall_seconds"] for each in about)),
+        images_test=len(test.rows), images_test_abnormal=int(test.labels.any(1).sum()),
+    )  # fmt: skip
+    return out
+
+
+def _pairs(methods) -> list[tuple[str, str]]:
+    own, *references = REFERENCES
+    pairs = [(own, other) for other in methods if own in methods and other != own]
+    return pairs + [(m, r) for r in references if r in methods for m in methods if m not in (r, own)]
+
+
+def _untrained(test: TestSet, findings, bce, seed: int) -> dict[str, np.ndarray]:
+    """Scores of the methods that train nothing."""
+    table, keys = test.radiographs.table, list(findings.keys)
+    vectors, scores = semantic_vectors(findings_of(keys)), {}
+    if bce is not None:
+        scores["nearest_seen"] = nearest_seen(bce, vectors, findings)
+    if "source_repo" in table and table["source_repo"].nunique() > 1:
+        train = (table["split"] == "train").to_numpy()
+        allowed = train & ~test.radiographs.labels[:, findings.unseen_mask].any(axis=1)
+        for name, rows in (("source_only", allowed), ("source_only_informed", train)):
+            columns = ["source_repo", "source_pixels"]
+            scores[name] = source_only(table, keys, np.flatnonzero(rows), test.rows, columns)
+        scores["source_only"] = nearest_seen(scores["source_only"], vectors, findings)
+    return scores | {"random": random_scores(test.labels.shape, seed)}

@@ -1,6 +1,6 @@
 """Training objectives behind one call: the study's loss and what it is compared with.
 
-Each entry of :data:`OBJECTIVES` is called as ``build(config, vectors)`` with a :class:`cmdml.training.TrainConfig` and
+Each entry of :data:`OBJECTIVES` is called as ``build(config, vectors)`` with a :class:`cmdml.config.TrainConfig` and
 the semantic vectors (S, E) of the seen findings. It returns a module with ``forward(visual, semantic, labels) -> dict``
 of named terms, ``total`` first and the sum of the others, and ``score(visual, semantic) -> (B, C)``, higher = more
 likely. No score depends on a learnt parameter of its objective, so embeddings alone reproduce it.
@@ -26,8 +26,8 @@ class FocusedReading(nn.Module):
 
     * as in the study's loss, :math:`e^+ = d^2/\tau` and :math:`e^- = -\log(1-p)`;
     * ``on_distance``: the weights act on the distance itself, :math:`e^+ = d^2` and :math:`e^- = \max(0, m - d)^2`;
-    * ``balanced``: costs are divided by the image's number of positives or of negatives, so that :math:`\alpha = \frac{1}{2}`
-      already balances the two;
+    * ``balanced``: costs are divided by the image's number of positives or of negatives, so that
+      :math:`\alpha = \frac{1}{2}` already balances the two;
     * ``learn_tau``: :math:`\tau` is trained, as :math:`\log\tau`, from its configured value.
 
     Where from: ours, from the abstract of Jin et al. (2023), which gives no formula; the margin is the contrastive

@@ -17,7 +17,7 @@ LABELS = {
     "ranking": "CXR-ML-GZSL ranking", "nearest_seen": "nearest seen finding", "random": "random",
     "supervised": "supervised (ceiling)",
     "shuffled": "shuffled texts", "one_hot": "one-hot", "source_only": "source only", "name": "names", "signs": "signs",
-    "source_only_informed": "source only, unseen labels known", "ranking_with_normals": "ranking, normals kept",
+    "source_only_informed": "source only, informed", "ranking_with_normals": "ranking, normals kept",
     "focused_without_normals": "CM-DML, no normals", "focused_balanced": "balanced counts",
     "focused_distance": "weights on the distance", "focused_tau": "τ learnt", "tau_half": "τ halved",
     "tau_double": "τ doubled",
@@ -40,21 +40,21 @@ def nothing(ax: Axes, text: str = "no results yet") -> Axes:
     return ax
 
 
-def forest(rows: pd.DataFrame, ax: Axes) -> Axes:
-    """Differences with their intervals, the highest on top; filled where the interval excludes 0.
+def forest(rows: pd.DataFrame, methods: Sequence[str], ax: Axes) -> Axes:
+    """Differences with their intervals, first method on top; filled where the interval excludes 0.
 
-    ``rows``: method, difference, low, high.
+    ``rows``: method, difference, low, high. A method without a row keeps its line, and the line stays empty.
     """
     if rows.empty:
         return nothing(ax)
-    rows = rows.sort_values("difference")
-    y = np.arange(len(rows))
+    rows = rows.set_index("method").reindex(methods)
+    y = np.arange(len(rows))[::-1]
     clear = (rows.low > 0) | (rows.high < 0)
-    tones = np.where(rows.method == "focused", OWN, "black")
+    tones = np.where(rows.index == "focused", OWN, "black")
     ax.hlines(y, rows.low, rows.high, color=tones, lw=1.4)
     ax.scatter(rows.difference, y, s=30, edgecolors=tones, facecolors=np.where(clear, tones, "white"), zorder=3)
     ax.axvline(0, color="black", lw=0.8, ls=":")
-    ax.set_yticks(y, [label(m) for m in rows.method])
+    ax.set_yticks(y, [label(m) for m in methods])
     ax.set_ylim(-0.7, len(rows) - 0.3)
     ax.grid(axis="x", lw=0.4, alpha=0.6)
     return ax
@@ -96,7 +96,7 @@ def tradeoff(curves: pd.DataFrame, methods: Sequence[str], ax: Axes) -> Axes:
         return nothing(ax)
     shades = [OWN, "black", "#2f855a", "#b7791f", "#97266d", OTHER]
     for i, method in enumerate(methods):
-        part = curves[curves.method == method]
+        part = curves[(curves.method == method) & (curves.unseen > 0)]
         ax.plot(part.seen, part.unseen, color=shades[i % 6], ls=("-", "--", "-.", ":")[i % 4], label=label(method))
     ax.set(xlabel="seen accuracy", ylabel="unseen accuracy", xlim=(0, None), ylim=(0, None))
     return ax

@@ -20,62 +20,11 @@ from tqdm.auto import tqdm
 
 from cmdml.baselines import OBJECTIVES
 from cmdml.batches import Batches, augment
-from cmdml.model import CMDML, check_choice
+from cmdml.config import TrainConfig
+from cmdml.model import CMDML
 from cmdml.radiographs import Partition
 
-PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """Every choice of a training run.
-
-    ``objective`` names a loss of :data:`cmdml.baselines.OBJECTIVES`; ``gamma``, ``alpha``, ``tau`` are its parameters
-    (see :func:`~cmdml.loss.weighted_focused_euclidean`) and so is ``margin`` (0 = the objective's own); ``backbone`` …
-    ``normalize`` are the model's (:class:`~cmdml.model.CMDML`). The learning rate warms up linearly over
-    ``warmup_epochs`` and falls to zero as a cosine. Training ends early after ``patience`` epochs without a better seen
-    validation AUROC (0 = never). ``precision`` ``auto`` is bfloat16 on CUDA and float32 on the CPU.
-    """
-
-    objective: str = "focused"
-    gamma: float = 2.0
-    alpha: float = 0.75
-    tau: float = 1.0
-    margin: float = 0.0
-    direction: str = "joint"
-    backbone: str = "densenet121"
-    weights: str = ""
-    dim: int = 128
-    hidden: int | list[int] = 256
-    dropout: float = 0.0
-    normalize: bool = True
-    epochs: int = 20
-    batch_size: int = 64
-    lr: float = 1e-3
-    weight_decay: float = 0.05
-    warmup_epochs: float = 1.0
-    patience: int = 0
-    augment: bool = True
-    precision: str = "auto"
-    compile: bool = False
-    seed: int = 0
-
-    def __post_init__(self):
-        if not isinstance(self.hidden, int):
-            object.__setattr__(self, "hidden", list(self.hidden))  # as JSON reads it back: a tuple would not equal it
-        check_choice("objective", self.objective, OBJECTIVES)
-        check_choice("precision", self.precision, PRECISIONS)
-        for name in ("epochs", "batch_size", "lr", "tau", "dim"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
-
-    @classmethod
-    def from_dict(cls, values: dict) -> "TrainConfig":
-        """Build from a mapping; an unknown key is an error that offers the nearest valid one."""
-        names = [field.name for field in dataclasses.fields(cls)]
-        for name in values:
-            check_choice("training parameter", name, names)
-        return cls(**values)
+__all__ = ["TrainConfig", "TrainedRun", "build_model", "embed", "fit", "load_run", "seen_validation_auroc"]
 
 
 @dataclass(frozen=True)
@@ -259,7 +208,10 @@ def load_run(out: str | Path) -> TrainedRun:
     weights = load_file(out / "weights.safetensors")
     config = TrainConfig.from_dict(json.loads((out / "config.json").read_text())["config"])
     model = build_model(dataclasses.replace(config, weights=""), weights["semantic_vectors"])
-    model.load_state_dict(weights)
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise ValueError(f"{out} was trained by another version of the model: delete it and train again") from error
     with np.load(out / "embeddings.npz", allow_pickle=False) as file:
         embeddings = dict(file)
     return TrainedRun(model.eval(), pd.read_csv(out / "history.csv"), embeddings, out)

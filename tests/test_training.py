@@ -1,11 +1,13 @@
 """Training: it learns, never reads an unseen label, resumes bit-identically and refuses to mix runs."""
 
 import dataclasses
+import shutil
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from sklearn.metrics import roc_auc_score
 
 from cmdml import training
@@ -152,3 +154,13 @@ def test_bad_configuration_is_named(values, message):
 def test_missing_run_names_the_way_out(tmp_path):
     with pytest.raises(FileNotFoundError, match="03_training"):
         load_run(tmp_path)
+
+
+def test_weights_of_another_model_are_refused(whole, tmp_path):
+    out = tmp_path / "old"
+    shutil.copytree(whole.out, out)
+    weights = load_file(out / "weights.safetensors")
+    weights["visual_extractor.old"] = weights.pop("visual_extractor.net.0.weight")
+    save_file(weights, out / "weights.safetensors")
+    with pytest.raises(ValueError, match="another version of the model"):
+        load_run(out)

@@ -1,0 +1,195 @@
+"""Sweeps: what a run may look at, and that the tables say what the runs say."""
+
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import make_tiny
+
+from cmdml import run, sweep
+from cmdml.evaluation import evaluate, paired_difference
+from cmdml.findings import DEFAULT_UNSEEN, KEYS, split_findings
+from cmdml.sweep_tables import collect, interval
+
+METHODS = {"focused": {}, "twin": {}, "bce": {"objective": "bce"}, "supervised": {"unseen": "none", "only": "default"}}
+RUNS = [("focused", 0), ("focused", 1), ("twin", 0), ("twin", 1), ("bce", 0)]
+
+
+def profile_in(folder, **changed):
+    profile = run.load_profile("smoke", {"epochs": 1, "dim": 16, "hidden": 16, **changed})
+    profile["parameters"]["run_dir"] = str(folder)
+    return profile | {"sweep": {"seeds": [0, 1], "splits": ["default"], "methods": METHODS}}
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory):
+    """Five tiny runs; three that the plan has are missing."""
+    folder = tmp_path_factory.mktemp("sweep")
+    make_tiny(folder / "radiographs", n=240)
+    profile = profile_in(folder)
+    for method, seed in RUNS:
+        if method != "twin":
+            sweep.train(profile, method, "default", seed)
+    shutil.copytree(folder / "sweep/focused", folder / "sweep/twin")
+    return profile
+
+
+@pytest.fixture(scope="module")
+def tables(ran, tmp_path_factory):
+    out = collect(ran, tmp_path_factory.mktemp("results"), replicates=60)
+    return {file.stem: pd.read_csv(file) for file in out.glob("*.csv")}, json.loads((out / "manifest.json").read_text())
+
+
+def scores_of(profile, method, seed):
+    test = sweep.TestSet(profile)
+    findings = split_findings(KEYS, "default")
+    return test.labels, test.scores(sweep.folder(profile, method, "default", seed)), test.patients, findings
+
+
+def test_plan_lists_every_run_and_names_what_it_does_not_know(tmp_path):
+    profile = profile_in(tmp_path)
+    profile["sweep"]["splits"] = ["default", "random"]
+    assert len(sweep.plan(profile)) == 3 * 2 * 2 + 2  # supervised on one split only
+    assert sweep.plan(profile, ["supervised"]) == [("supervised", "default", 0), ("supervised", "default", 1)]
+    with pytest.raises(ValueError, match="unknown method 'focussed': did you mean 'focused'"):
+        sweep.plan(profile, ["focussed"])
+    with pytest.raises(ValueError, match="unknown method 'bec': did you mean 'bce'"):
+        sweep.train(profile, "bec", "default", 0)
+    profile["sweep"]["splits"] = ["randon"]
+    with pytest.raises(ValueError, match="unknown split 'randon': did you mean 'random'"):
+        sweep.plan(profile)
+
+
+@pytest.mark.parametrize("name", ["phantom", "nih", "smoke"])
+def test_sweeps_of_the_profiles(name):
+    from dataclasses import fields
+
+    from cmdml.baselines import OBJECTIVES
+    from cmdml.training import TrainConfig
+
+    profile = run.load_profile(name)
+    planned = sweep.plan(profile)
+    assert len(planned) == len(set(planned)) and {"focused", "euclidean", "ranking"} <= {one[0] for one in planned}
+    names = {field.name for field in fields(TrainConfig)}
+    for method in profile["sweep"]["methods"]:
+        values = sweep.settings(profile, method, 3)
+        assert values["objective"] in OBJECTIVES and values["seed"] == 3 and names <= values.keys()
+        # one budget for all
+        same = ("epochs", "lr", "batch_size", "weight_decay", "backbone", "augment", "dropout", "size")
+        assert {key: values.get(key) for key in same} == {
+            key: sweep.settings(profile, "focused", 3).get(key) for key in same
+        }
+
+
+def test_a_misspelt_parameter_of_a_method_is_refused(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("parameters: {gamma: 1}\nsweep: {methods: {odd: {gama: 2}}}")
+    with pytest.raises(ValueError, match="unknown parameter in profile mine.yaml 'gama': did you mean 'gamma'"):
+        run.load_profile(path)
+    path.write_text("sweep: {methods: {odd: {gamma: 2, only: random}}}")
+    assert run.load_profile(path)["sweep"]["methods"]["odd"] == {"gamma": 2.0, "only": "random"}
+
+
+def test_unseen_labels_are_never_used(ran, tmp_path):
+    """Every label of an unseen finding outside of the training images is turned over: the same model comes out."""
+    folder, before = tmp_path / "radiographs", sweep.folder(ran, "bce", "default", 0) / "training"
+    shutil.copytree(run.resolve(ran["parameters"]["run_dir"]) / "radiographs", folder)
+    table = pd.read_csv(folder / "table.csv", dtype=str, keep_default_na=False)
+    other = table["split"] != "train"
+    for key in DEFAULT_UNSEEN:
+        table.loc[other, key] = (1 - table.loc[other, key].astype(int)).astype(str)
+    table.to_csv(folder / "table.csv", index=False)
+    after = sweep.train(profile_in(tmp_path), "bce", "default", 0) / "training"
+    with np.load(before / "embeddings.npz") as old, np.load(after / "embeddings.npz") as new:
+        np.testing.assert_array_equal(old["scores"], new["scores"])
+    pd.testing.assert_frame_equal(
+        *(pd.read_csv(f / "history.csv").drop(columns="seconds") for f in (before, after))
+    )
+
+
+def test_a_run_writes_what_the_evaluation_says(ran):
+    labels, scores, patients, findings = scores_of(ran, "focused", 1)
+    result = evaluate(labels, scores, patients, findings, replicates=0)
+    folder = sweep.folder(ran, "focused", "default", 1)
+    table, summary = pd.read_csv(folder / "run.csv"), pd.read_csv(folder / "summary.csv")
+    np.testing.assert_allclose(table.auroc, result.per_finding.auroc, rtol=1e-5)
+    assert list(table.columns[:4]) == ["profile", "method", "split", "seed"] and set(table.seed) == {1}
+    assert not set(table.finding[table.seen]) & set(DEFAULT_UNSEEN) and len(table) == 28
+    values = summary[summary.protocol == "abnormal"].set_index("metric").value
+    assert values["auroc_H"] == pytest.approx(2 * values.auroc_S * values.auroc_U / (values.auroc_S + values.auroc_U))
+    assert {"f1@2", "f1@3", "ap_U", "ausuc", "own_text"} <= set(values.index)
+    about = json.loads((folder / "manifest.json").read_text())
+    assert about["method"] == "focused" and about["data_sha256"] and about["parameters"]["epochs"] == 1
+
+
+def test_a_finished_run_is_not_trained_again(ran):
+    weights = sweep.folder(ran, "bce", "default", 0) / "training/weights.safetensors"
+    before = weights.stat().st_mtime_ns
+    sweep.train(ran, "bce", "default", 0)
+    assert weights.stat().st_mtime_ns == before
+
+
+def test_collect_is_the_mean_of_the_runs_and_names_the_missing(ran, tables):
+    tables, about = tables
+    assert about["runs"] == len(RUNS)
+    assert about["missing"] == ["bce/default-1", "supervised/default-0", "supervised/default-1"]
+    runs = [evaluate(*scores_of(ran, "focused", seed), replicates=0).summary for seed in (0, 1)]
+    for protocol, metric in (("abnormal", "auroc_H"), ("all", "auroc_U"), ("abnormal", "f1@3")):
+        naive = np.mean([r[(r.protocol == protocol) & (r.metric == metric)].value.item() for r in runs])
+        row = tables["methods"].query("method == 'focused' and protocol == @protocol and metric == @metric").iloc[0]
+        assert row.value == pytest.approx(naive, rel=1e-4) and row.seeds == 2
+        assert row.low <= row.value <= row.high and row.low < row.high
+    assert len(tables["runs"]) == 28 * (len(RUNS) + 2 + 1)  # random on two seeds, nearest_seen where bce is
+    assert set(tables["methods"].method) == {"focused", "twin", "bce", "nearest_seen", "random"}
+    seen = tables["methods"].query("metric == 'auroc_S' and protocol == 'all'").set_index("method").value
+    assert seen["nearest_seen"] == seen["bce"]
+
+
+def test_collect_repeats_itself(ran, tables, tmp_path):
+    again = collect(ran, tmp_path, replicates=60)
+    for name, table in tables[0].items():
+        pd.testing.assert_frame_equal(table, pd.read_csv(again / f"{name}.csv"))
+
+
+def test_paired_differences(ran, tables):
+    paired = tables[0]["paired"]
+    twin = paired.query("method == 'focused' and reference == 'twin'")
+    assert len(twin) and (twin[["difference", "low", "high"]] == 0).all().all()
+    row = paired.query("reference == 'bce' and metric == 'auroc_H' and protocol == 'abnormal'").iloc[0]
+    # One seed in common: the patient bootstrap of evaluation, with its own draws.
+    labels, own, patients, findings = scores_of(ran, "focused", 0)
+    other = scores_of(ran, "bce", 0)[1]
+    naive = paired_difference(labels, own, other, patients, findings, replicates=60, seed=0)
+    naive = naive.query("protocol == 'abnormal' and metric == 'auroc_H'").iloc[0]
+    assert row.seeds == 1
+    np.testing.assert_allclose(
+        row[["difference", "low", "high"]].astype(float), naive[["difference", "low", "high"]].astype(float), rtol=1e-4
+    )
+
+
+def test_stacking_ends_where_the_curve_does(ran, tables):
+    part = tables[0]["stacking"].query("method == 'focused'")
+    assert part.seen.iloc[[0, -1]].tolist() == [0, 1] and (part.unseen.diff().dropna() <= 1e-9).all()
+
+
+def test_collect_without_a_run_says_how_to_make_one(ran, tmp_path):
+    shutil.copytree(run.resolve(ran["parameters"]["run_dir"]) / "radiographs", tmp_path / "radiographs")
+    with pytest.raises(FileNotFoundError, match="make sweep PROFILE=smoke"):
+        collect(profile_in(tmp_path), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_interval_counts_runs_and_patients():
+    generator = np.random.default_rng(0)
+    patients = generator.normal(0, 0.1, 4001)  # what patients add, the same in every run
+    patients[0] = 0
+    alike = np.tile(patients, (5, 1))
+    assert interval(alike)[0] == 0
+    assert np.subtract(*interval(alike)[:0:-1]) == pytest.approx(2 * 1.96 * 0.1, rel=0.1)
+    runs = np.array([-0.4, -0.2, 0.0, 0.2, 0.4])[:, None]
+    both = interval(alike + runs)
+    sd = np.sqrt(0.1**2 + runs.var() / 5)  # two independent parts
+    assert both[0] == pytest.approx(0) and both[2] - both[1] == pytest.approx(2 * 1.96 * sd, rel=0.1)
+    assert interval(np.zeros((3, 51))) == (0, 0, 0)

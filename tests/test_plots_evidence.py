@@ -1,0 +1,69 @@
+"""The figures of the chapter on evidence say what the tables say."""
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.colors import to_hex
+
+from cmdml import plots
+from cmdml import plots_evidence as evidence
+
+
+@pytest.fixture
+def ax():
+    fig, ax = plt.subplots()
+    yield ax
+    fig.canvas.draw()  # what cannot be drawn fails here
+    plt.close("all")
+
+
+def test_labels():
+    assert evidence.label("focused") == "CM-DML (focused)" and evidence.label("odd_one") == "odd one"
+    assert evidence.label("gamma4_alpha75") == "γ = 4, α = 0.75"
+
+
+def test_forest_keeps_the_order_and_fills_what_excludes_zero(ax):
+    rows = pd.DataFrame({"method": ["ale", "focused"], "difference": [0.1, -0.2], "low": [0.05, -0.5]})
+    evidence.forest(rows.assign(high=[0.2, 0.1]), ["focused", "ranking", "ale"], ax)
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["CM-DML (focused)", "CXR-ML-GZSL ranking", "ALE"]
+    dots = ax.collections[-1]
+    placed = {y: x for x, y in np.ma.filled(dots.get_offsets(), np.nan) if not np.isnan(x)}
+    assert placed == {2: -0.2, 0: 0.1}  # focused on top, the gap of ranking empty
+    filled = [to_hex(colour) for colour in dots.get_facecolors()]
+    assert filled[0] == "#ffffff" and filled[2] == "#000000"
+
+
+def test_seen_unseen_reads_both_means_in_their_colours(ax):
+    rows = pd.DataFrame({"method": ["focused", "focused", "name", "name"], "metric": ["auroc_S", "auroc_U"] * 2})
+    rows = rows.assign(value=[0.8, 0.6, 0.7, 0.5], low=0.4, high=0.9)
+    evidence.seen_unseen(rows, ["focused", "name", "absent"], ax)
+    seen, unseen = ax.collections[1], ax.collections[3]
+    assert list(seen.get_offsets()[:, 0]) == [0.8, 0.7] and list(unseen.get_offsets()[:, 0]) == [0.6, 0.5]
+    assert to_hex(seen.get_facecolor()[0]) == plots.SEEN and to_hex(unseen.get_facecolor()[0]) == plots.UNSEEN
+
+
+def test_loss_grid_writes_each_value_in_its_cell(ax):
+    points = pd.DataFrame({"gamma": [0, 0, 2], "alpha": [0.5, 0.75, 0.75], "value": [0.5, 0.6, 0.7]})
+    evidence.loss_grid(points, ax)
+    written = [t.get_text() for t in ax.texts]
+    assert written[0] == "0.500" and written[-1] == "0.700" and "0.600" in written
+
+
+def test_tradeoff_draws_one_line_per_method(ax):
+    curves = pd.DataFrame({"method": "focused", "seen": [0, 0.5, 1], "unseen": [0.4, 0.2, 0]})
+    evidence.tradeoff(curves, ["ranking", "focused"], ax)
+    (line,) = ax.lines
+    assert list(line.get_ydata()) == [0.4, 0.2] and line.get_label() == "CM-DML (focused)"
+
+
+def test_nothing_to_draw_is_said(ax):
+    empty = pd.DataFrame(columns=["method", "metric", "value", "low", "high", "difference", "gamma", "alpha"])
+    for draw in (lambda: evidence.forest(empty, [], ax), lambda: evidence.seen_unseen(empty, ["focused"], ax),
+                 lambda: evidence.loss_grid(empty, ax), lambda: evidence.tradeoff(empty, ["focused"], ax)):  # fmt: skip
+        draw()
+    assert [t.get_text() for t in ax.texts] == ["no results yet", "no results yet", "no grid was run", "no results yet"]

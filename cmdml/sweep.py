@@ -61,10 +61,11 @@ def train(profile: dict, method: str, split: str, seed: int) -> Path:
     and, last, ``manifest.json``. Seen labels only train and select; with ``unseen: none`` (the supervised ceiling) all
     are seen in training, and the split says only which of them count as unseen in the tables.
     """
+    from cmdml.config import TrainConfig
     from cmdml.findings import findings_of, split_findings
     from cmdml.radiographs import partition
     from cmdml.semantics import semantic_vectors
-    from cmdml.training import TrainConfig, fit
+    from cmdml.training import fit
 
     started, values = datetime.now(UTC), settings(profile, method, seed)
     test, out = TestSet(profile), folder(profile, method, split, seed)

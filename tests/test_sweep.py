@@ -67,7 +67,7 @@ def test_sweeps_of_the_profiles(name):
     from dataclasses import fields
 
     from cmdml.baselines import OBJECTIVES
-    from cmdml.training import TrainConfig
+    from cmdml.config import TrainConfig
 
     profile = run.load_profile(name)
     planned = sweep.plan(profile)

@@ -13,7 +13,7 @@ SNAKEMAKE = $(BIN)/snakemake --cores $(CORES) --nolock --rerun-incomplete --quie
 	--config profile=$(PROFILE) $(if $(NIH_ROOT),nih_root=$(NIH_ROOT)) $(SET)
 
 .DEFAULT_GOAL := help
-.PHONY: help install book study sweep results readme test lint lab clean
+.PHONY: help install bench book study sweep results readme test lint lab clean
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):[^#]*## /  make \1|/' | column -t -s '|'
@@ -46,6 +46,14 @@ results: $(READY)  ## copy the numbers of runs/PROFILE to data/results/PROFILE a
 
 readme: $(READY)  ## fill the README's table from data/results
 	$(BIN)/python book/stage.py readme
+
+bench: $(READY)  ## measure this machine into data/results/benchmarks (NIH_1024=folder of original PNG files, else phantoms)
+	$(BIN)/python benchmarks/input_pipeline.py --source-size 1024 --root "$(NIH_1024)" --out data/results/benchmarks
+	$(BIN)/python benchmarks/input_pipeline.py --source-size 224 --out data/results/benchmarks
+	$(BIN)/python benchmarks/train_step.py --out data/results/benchmarks
+	$(BIN)/python benchmarks/loss.py --out data/results/benchmarks
+	$(BIN)/python benchmarks/bootstrap.py --out data/results/benchmarks
+	$(if $(NIH_1024),$(BIN)/python benchmarks/prepare.py $(NIH_1024) --out data/results/benchmarks)
 
 test: $(READY)  ## run the tests
 	$(BIN)/python -m pytest

@@ -1,6 +1,6 @@
 """Patient bootstrap of AUROC and average precision: ours against the plain scikit-learn loop, in one run.
 
-    python benchmarks/bootstrap.py --out data/results/benchmarks/bootstrap.json
+    python benchmarks/bootstrap.py --out data/results/benchmarks
 
 The loop is what most studies write: for each replicate pick the rows of the drawn patients, then call scikit-learn
 for each finding. It is too slow for all replicates, so it runs on a few and its time is scaled; each replicate costs
@@ -72,7 +72,7 @@ def main():
     parser.add_argument("--replicates", type=int, default=1000)
     parser.add_argument("--loop-replicates", type=int, default=5, help="replicates the loops really run")
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--out", type=Path, help="write the table, machine and versions as JSON")
+    parser.add_argument("--out", type=Path, help="folder for the results file")
     args = parser.parse_args()
 
     labels, scores, patients = cohort(args.images)
@@ -100,8 +100,9 @@ def main():
     if args.out:
         about = {"replicates": args.replicates, "findings": len(KEYS), "images": args.images,
                  "patients": int(drawn.shape[1]), "repeats": args.repeats}  # fmt: skip
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(json.dumps({"benchmark": "bootstrap", **about, "rows": rows, **environment()}, indent=1))
+        args.out.mkdir(parents=True, exist_ok=True)
+        found = {"benchmark": "bootstrap", **about, "rows": rows, **environment()}
+        (args.out / "bootstrap.json").write_text(json.dumps(found, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -57,7 +57,7 @@ def main():
             {"findings": count, **fast, "gflops": flops / fast["seconds"] / 1e9},
             {"findings": count, **slow, "walked_images": few},
         ]
-    report("loss", rows, args.out, batch=args.batch, dim=DIM, device=device.type)
+    report("loss", rows, args.out, repeats=args.repeats, batch=args.batch, dim=DIM, device=device.type)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Preparing NIH files: ours against one process of plain Pillow, and how time and memory grow with the set.
 
-    python benchmarks/prepare.py FOLDER_OF_PNGS --out data/results/benchmarks/prepare.json
+    python benchmarks/prepare.py FOLDER_OF_PNGS --out data/results/benchmarks
 
 FOLDER_OF_PNGS is searched for PNGs, best the original 1024 px files. A temporary NIH download is made of them, each
 linked under as many names as the counts below need. ``ours`` is the whole of ``nih.prepare``: table, headers, decoding,
@@ -76,7 +76,7 @@ def main():
     parser.add_argument("--images", type=int, default=400, help="images of the comparison, and 1x of the growth table")
     parser.add_argument("--workers", type=int, default=0, help="0 = one per core")
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--out", type=Path, help="write tables, machine and versions as JSON")
+    parser.add_argument("--out", type=Path, help="folder for the results file")
     args = parser.parse_args()
     files = sorted(args.folder.rglob("*.png"))
     if not files:
@@ -134,9 +134,9 @@ def main():
     if args.out:
         about = {"files": len(files), "pixels": Image.open(files[0]).width, "size": args.size, "repeats": args.repeats}
         about |= {"images": args.images, "workers": workers}
-        args.out.parent.mkdir(parents=True, exist_ok=True)
+        args.out.mkdir(parents=True, exist_ok=True)
         text = json.dumps({"benchmark": "prepare", **about, "rows": rows, "growth": growth, **environment()}, indent=1)
-        args.out.write_text(text + "\n")
+        (args.out / "prepare.json").write_text(text + "\n")
 
 
 if __name__ == "__main__":

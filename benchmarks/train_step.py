@@ -86,7 +86,8 @@ def main():
     if cuda:
         rows[0]["peak_memory_gib"] = torch.cuda.max_memory_allocated() / 2**30
     about = {name: getattr(args, name) for name in ("backbone", "size", "batch", "steps")}
-    report(f"train_step_{device.type}", rows, args.out, **about, device=torch.cuda.get_device_name() if cuda else "cpu")
+    about |= {"repeats": args.repeats, "device": torch.cuda.get_device_name() if cuda else "cpu"}
+    report(f"train_step_{device.type}", rows, args.out, **about)
 
 
 if __name__ == "__main__":

@@ -57,13 +57,31 @@ def status(run: Path, names: list[str]) -> str:
     ])  # fmt: skip
 
 
-def benchmarks(stage: Path) -> str:
-    """One table per file of data/results/benchmarks."""
-    files = sorted((stage / "data/results/benchmarks").glob("*.csv"))
-    if not files:
-        return "No benchmark results are committed yet."
-    table = ":::{{csv-table}} {title}\n:file: ../data/results/benchmarks/{name}\n:header-rows: 1\n:::"
-    return "\n\n".join(table.format(title=f.stem.replace("_", " ").capitalize(), name=f.name) for f in files)
+COLUMNS = {
+    "method": "", "findings": "findings", "images": "images", "seconds": "seconds", "fastest": "fastest",
+    "slowest": "slowest", "per_second": "per second", "images_per_s": "images / s", "ratio": "ratio",
+    "ratio_per_core": "ratio per core", "cpu_ms_per_image": "CPU ms / image", "ms_per_image": "ms / image",
+    "peak_above_imports_mib": "peak memory above imports, MiB", "store_mib": "store, MiB", "gflops": "GFLOP/s",
+    "limit": "share of the limit", "max_difference": "largest difference",
+}  # fmt: skip
+
+
+def benchmarks(page: Path) -> None:
+    """Fill the page's marked places, one for each table of each file of data/results/benchmarks."""
+    for file in sorted((ROOT / "data/results/benchmarks").glob("*.json")):
+        found = json.loads(file.read_text())
+        machine, versions = found["machine"], found["versions"]
+        code = (found["commit"] or "unknown")[:12] + (", with changes" if found["dirty"] else "")
+        where = f"{found.get('device', 'cpu')}; {machine['cpu']}, {machine['cores']} cores, {machine['system']}; "
+        where += f"Python {found['python']}, torch {versions['torch']}; code `{code}`; median of {found['repeats']}."
+        for key in ("rows", "growth"):
+            if key in found:
+                table = pd.DataFrame(found[key])
+                table = table[[name for name in COLUMNS if name in table]].rename(columns=COLUMNS)
+                # no trailing zeros, no exponents: 3 significant digits, whole numbers from 1000 on
+                shown = table.map(lambda v: v if isinstance(v, str) else f"{v:.3g}" if abs(v) < 1000 else f"{v:,.0f}")
+                fill(page, f"{file.stem} {key}", shown.to_markdown(index=False, disable_numparse=True) +
+                f"\n\n*{where}*")
 
 
 def stage(profile: str) -> Path:
@@ -88,7 +106,7 @@ def stage(profile: str) -> Path:
     (out / "book/status.md").write_text(status(run, names))
     (out / "book/figures").mkdir(exist_ok=True)
     plots.loss_figure().savefig(out / "book/figures/loss.svg", bbox_inches="tight", metadata={"Date": None})
-    fill(out / "book/performance.md", "benchmarks", benchmarks(out))
+    benchmarks(out / "book/performance.md")
     return out
 
 

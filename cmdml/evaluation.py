@@ -74,10 +74,10 @@ def evaluate(labels, scores, patients, findings: SeenUnseen, *, ks=(2, 3), repli
     labels, scores, patients = _checked(labels, scores, patients, findings)
     per_finding, summary, undefined = [], [], {}
     for protocol in PROTOCOLS:
-        keep = _protocol_rows(labels, protocol)
+        keep = protocol_rows(labels, protocol)
         y = labels[keep]
-        weights, unit = _weights(patients[keep], replicates, seed)
-        metrics, auroc, ap = _metrics(y, scores[keep], weights, unit, findings, ks)
+        weights, unit = bootstrap_weights(patients[keep], replicates, seed)
+        metrics, auroc, ap = summary_metrics(y, scores[keep], weights, unit, findings, ks)
         defined = ~np.isnan(auroc[0])
         undefined[protocol] = tuple(key for key, ok in zip(findings.keys, defined, strict=True) if not ok)
 
@@ -113,9 +113,9 @@ def paired_difference(
     _, scores_b, _ = _checked(labels, scores_b, patients, findings, "scores_b")
     rows = []
     for protocol in PROTOCOLS:
-        keep = _protocol_rows(y, protocol)
-        weights, unit = _weights(patients[keep], replicates, seed)
-        a, b = (_metrics(y[keep], s[keep], weights, unit, findings, ks)[0] for s in (scores_a, scores_b))
+        keep = protocol_rows(y, protocol)
+        weights, unit = bootstrap_weights(patients[keep], replicates, seed)
+        a, b = (summary_metrics(y[keep], s[keep], weights, unit, findings, ks)[0] for s in (scores_a, scores_b))
         for metric in a:
             difference = a[metric] - b[metric]  # (1 + R,)
             low, high, lost = percentile_interval(difference[1:])
@@ -185,7 +185,7 @@ def harmonic_mean(a, b):
     return np.where(total == 0, 0.0, 2 * a * b / np.where(total == 0, 1.0, total))
 
 
-def _metrics(labels, scores, weights, unit, findings, ks):
+def summary_metrics(labels, scores, weights, unit, findings, ks):
     """({metric: (1 + R,)}, auroc (1 + R, C), ap (1 + R, C)); row 0 weighs every patient once: the point estimate."""
     auroc, ap = weighted_auroc_ap(labels, scores, weights, unit)
     metrics = {}
@@ -219,11 +219,12 @@ def _summary_rows(protocol, metrics, findings, undefined):
     return [*rows, row("n_findings_undefined", len(undefined), np.nan, np.nan, 0, undefined)]
 
 
-def _protocol_rows(labels, protocol):
+def protocol_rows(labels, protocol):
+    """(N,) bool, the images that a protocol keeps."""
     return labels.any(axis=1) if protocol == "abnormal" else np.ones(len(labels), dtype=bool)
 
 
-def _weights(patients, replicates, seed):
+def bootstrap_weights(patients, replicates, seed):
     """(1 + R, P) patient weights, the first row all ones, and each image's patient (N,)."""
     drawn, unit = patient_multiplicities(patients, replicates, np.random.default_rng(seed))
     return np.concatenate([np.ones((1, drawn.shape[1]), drawn.dtype), drawn]), unit

@@ -93,16 +93,16 @@ class TestSet:
     """The test radiographs of a profile, the same for every run, and what a score matrix of them comes to."""
 
     def __init__(self, profile: dict, replicates: int = 0, seed: int = 0):
-        from cmdml.evaluation import PROTOCOLS, _protocol_rows, _weights
+        from cmdml.evaluation import PROTOCOLS, bootstrap_weights, protocol_rows
         from cmdml.radiographs import RadiographSet
 
         self.radiographs = RadiographSet.load(run.resolve(profile["parameters"]["run_dir"]) / "radiographs")
         self.rows = np.flatnonzero(self.radiographs.table["split"] == "test")
         self.labels = self.radiographs.labels[self.rows]
         self.patients = self.radiographs.table["patient"].to_numpy()[self.rows]
-        keep = {protocol: _protocol_rows(self.labels, protocol) for protocol in PROTOCOLS}
+        keep = {protocol: protocol_rows(self.labels, protocol) for protocol in PROTOCOLS}
         # Drawn once: every run is weighed by the same patients, so that differences are paired.
-        self.draws = {p: (k, *_weights(self.patients[k], replicates, seed)) for p, k in keep.items()}
+        self.draws = {p: (k, *bootstrap_weights(self.patients[k], replicates, seed)) for p, k in keep.items()}
 
     def scores(self, out: Path) -> np.ndarray:
         """A run's scores of the test radiographs, (N, C)."""
@@ -132,11 +132,11 @@ class TestSet:
 
     def replicates(self, scores, findings, protocol) -> dict[str, np.ndarray]:
         """{metric: (1 + R,)}: the point estimate, then one value per draw of patients."""
-        from cmdml.evaluation import _metrics
+        from cmdml.evaluation import summary_metrics
 
         keep, weights, unit = self.draws[protocol]
         scores = np.asarray(scores, dtype=np.float64)
-        return _metrics(self.labels[keep], scores[keep], weights, unit, findings, (2, 3))[0]
+        return summary_metrics(self.labels[keep], scores[keep], weights, unit, findings, (2, 3))[0]
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """One training step: ours against a plain float32 NCHW loop with a per-image ranking loss; same backbone, same batch.
 
-    python benchmarks/train_step.py --backbone densenet121 --size 224 --batch 32
+    python benchmarks/train_step.py --backbone densenet121 --size 224 --batch 16
 
 Ours: uint8 in, augmentation on the device, one-channel stem, channels-last, fused AdamW, vectorised focused loss;
 bfloat16 autocast on CUDA. The plain loop: three equal channels, default memory format, float32, Adam, and a ranking
@@ -45,7 +45,7 @@ def ranking_per_image(scores, labels, margin=0.5):
 
 
 def main():
-    args = arguments(__doc__, backbone="densenet121", size=224, batch=16, steps=2)
+    args = arguments(__doc__, backbone="densenet121", size=224, batch=16, steps=1)
     cuda = torch.cuda.is_available()
     device = torch.device("cuda" if cuda else "cpu")
     torch.manual_seed(0)

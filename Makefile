@@ -47,13 +47,15 @@ results: $(READY)  ## copy the numbers of runs/PROFILE to data/results/PROFILE a
 readme: $(READY)  ## fill the README's table from data/results
 	$(BIN)/python book/stage.py readme
 
+# Into runs/ first: a results file in the tree would mark the next one's code as changed.
 bench: $(READY)  ## measure this machine into data/results/benchmarks (NIH_1024=folder of original PNG files, else phantoms)
-	$(BIN)/python benchmarks/input_pipeline.py --source-size 1024 --root "$(NIH_1024)" --out data/results/benchmarks
-	$(BIN)/python benchmarks/input_pipeline.py --source-size 224 --out data/results/benchmarks
-	$(BIN)/python benchmarks/train_step.py --out data/results/benchmarks
-	$(BIN)/python benchmarks/loss.py --out data/results/benchmarks
-	$(BIN)/python benchmarks/bootstrap.py --out data/results/benchmarks
-	$(if $(NIH_1024),$(BIN)/python benchmarks/prepare.py $(NIH_1024) --out data/results/benchmarks)
+	$(BIN)/python benchmarks/input_pipeline.py --source-size 1024 --root "$(NIH_1024)" --out runs/benchmarks
+	$(BIN)/python benchmarks/input_pipeline.py --source-size 224 --out runs/benchmarks
+	$(BIN)/python benchmarks/train_step.py --out runs/benchmarks
+	$(BIN)/python benchmarks/loss.py --out runs/benchmarks
+	$(BIN)/python benchmarks/bootstrap.py --out runs/benchmarks
+	$(if $(NIH_1024),$(BIN)/python benchmarks/prepare.py $(NIH_1024) --out runs/benchmarks)
+	mkdir -p data/results/benchmarks && cp runs/benchmarks/*.json data/results/benchmarks
 
 test: $(READY)  ## run the tests
 	$(BIN)/python -m pytest

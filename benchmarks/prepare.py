@@ -73,7 +73,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, help="folder of PNGs")
     parser.add_argument("--size", type=int, default=224)
-    parser.add_argument("--images", type=int, default=400, help="images of the comparison, and 1x of the growth table")
+    parser.add_argument("--images", type=int, default=800, help="images of the comparison, and 1x of the growth table")
     parser.add_argument("--workers", type=int, default=0, help="0 = one per core")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--out", type=Path, help="folder for the results file")

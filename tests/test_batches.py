@@ -48,6 +48,23 @@ def test_augmentation_is_seeded_per_image_and_bounded():
     assert len({float(x.sum()) for x in first}) == 8  # each of the eight copies was changed in its own way
 
 
+def test_turned_and_shifted_like_the_affine_grid_of_torch():
+    """The same draws through torch's own affine_grid and the plain formula of contrast."""
+    images = torch.from_numpy(PIXELS).unsqueeze(1)
+    torch.manual_seed(3)
+    ours = augment(images, crop=0.7, degrees=20, contrast=0.3)
+    torch.manual_seed(3)
+    u = torch.rand(6, len(images))
+    scale, angle = 0.7 + 0.3 * u[0], (2 * u[1] - 1) * np.deg2rad(20)
+    shift = (2 * u[2:4] - 1) * (1 - scale)
+    cos, sin = scale * torch.cos(angle), scale * torch.sin(angle)
+    theta = torch.stack([torch.stack([cos, -sin, shift[0]], 1), torch.stack([sin, cos, shift[1]], 1)], 1)
+    grid = torch.nn.functional.affine_grid(theta, list(images.shape), align_corners=False)
+    turned = torch.nn.functional.grid_sample(images / 255, grid, padding_mode="border", align_corners=False)
+    factor, offset = (1 + 0.3 * (2 * u[4] - 1)).view(-1, 1, 1, 1), (0.15 * (2 * u[5] - 1)).view(-1, 1, 1, 1)
+    torch.testing.assert_close(ours, ((turned - 0.5) * factor + 0.5 + offset).clamp(0, 1), atol=1e-5, rtol=0)
+
+
 def test_left_stays_left():
     """A bright left half stays brighter than the right: the heart never changes sides."""
     images = torch.zeros(64, 1, 32, 32, dtype=torch.uint8)

@@ -156,4 +156,4 @@ def test_prose_types_no_result(path):
 def test_code_is_formatted_like_the_package(path):
     for cell in code_cells(path):
         ast.parse(cell.source)
-        assert "TODO" not in cell.source and "/work/" not in cell.source
+        assert "TODO" not in cell.source and '"/' not in cell.source  # no absolute path of anyone's machine

@@ -75,7 +75,12 @@ def main():
             return last.sum().item()
 
         rows = measure({"memory-mapped store": store, "PNG, DataLoader, 2 workers": png}, args.repeats, args.images)
-    about = {"images": args.images, "files": len(found), "source": args.root and "folder" or "phantom"}
+    about = {
+        "repeats": args.repeats,
+        "images": args.images,
+        "files": len(found),
+        "source": args.root and "folder" or "phantom",
+    }
     report(
         f"input_pipeline_{args.source_size}px",
         rows,

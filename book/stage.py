@@ -66,6 +66,13 @@ COLUMNS = {
 }  # fmt: skip
 
 
+def _number(value) -> str:
+    """Three significant digits, whole numbers from 1000 on, nothing where there is no value."""
+    if isinstance(value, str) or pd.isna(value):
+        return value if isinstance(value, str) else ""
+    return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
+
+
 def benchmarks(page: Path) -> None:
     """Fill the page's marked places, one for each table of each file of data/results/benchmarks."""
     for file in sorted((ROOT / "data/results/benchmarks").glob("*.json")):
@@ -78,8 +85,7 @@ def benchmarks(page: Path) -> None:
             if key in found:
                 table = pd.DataFrame(found[key])
                 table = table[[name for name in COLUMNS if name in table]].rename(columns=COLUMNS)
-                # no trailing zeros, no exponents: 3 significant digits, whole numbers from 1000 on
-                shown = table.map(lambda v: v if isinstance(v, str) else f"{v:.3g}" if abs(v) < 1000 else f"{v:,.0f}")
+                shown = table.map(_number)
                 fill(page, f"{file.stem} {key}", shown.to_markdown(index=False, disable_numparse=True) +
                 f"\n\n*{where}*")
 

@@ -86,7 +86,8 @@ def benchmarks(page: Path) -> None:
                 table = pd.DataFrame(found[key])
                 table = table[[name for name in COLUMNS if name in table]].rename(columns=COLUMNS)
                 shown = table.map(_number)
-                fill(page, f"{file.stem} {key}", shown.to_markdown(index=False, disable_numparse=True) +
+                align = ["left" if name == "" else "right" for name in shown]
+                fill(page, f"{file.stem} {key}", shown.to_markdown(index=False, disable_numparse=True, colalign=align) +
                 f"\n\n*{where}*")
 
 

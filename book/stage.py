@@ -131,10 +131,10 @@ def results(profile: str) -> Path:
 
 
 def readme() -> None:
-    """S, U and H with intervals of every committed result, main run and shuffled control, into the README."""
+    """S, U and H with intervals of every committed result into the README: main run, signs and shuffled control."""
     lines = ["| radiographs | texts | protocol | test images | S | U | H |", "|---|---|---|---:|---|---|---|"]
     for main in sorted((ROOT / "data/results").glob("*/summary.csv"), key=lambda p: (p.parent.name != "phantom", p)):
-        for file in (main, main.parent / "variants/shuffled/summary.csv"):
+        for file in (main, *(main.parent / f"variants/{name}/summary.csv" for name in ("signs", "shuffled"))):
             if not file.exists():
                 continue
             about = json.loads(file.with_name("manifest.json").read_text())

@@ -56,7 +56,8 @@ def environment() -> dict:
             versions[package] = None
     return {
         "commit": commit,
-        "dirty": None if commit is None else bool(_git("status", "--porcelain")),
+        # committed results are made by the code, they do not change it
+        "dirty": None if commit is None else bool(_git("status", "--porcelain", "--", ".", ":!data/results")),
         **({"commit_note": "not run from a git checkout, so the commit is unknown"} if commit is None else {}),
         "python": platform.python_version(),
         "versions": versions,

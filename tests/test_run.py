@@ -150,6 +150,18 @@ def test_manifest(tmp_path, monkeypatch):
     assert without["commit"] is None and without["dirty"] is None and "commit" in without["commit_note"]
 
 
+def test_dirty_means_the_code_not_its_results(tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "ROOT", tmp_path)
+    identity = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
+    for command in (["init", "-q"], [*identity, "commit", "-q", "--allow-empty", "-m", "start"]):
+        subprocess.run(["git", "-C", tmp_path, *command], check=True)
+    (tmp_path / "data/results").mkdir(parents=True)
+    (tmp_path / "data/results/summary.csv").write_text("a")
+    assert run.environment()["dirty"] is False
+    (tmp_path / "code.py").write_text("a")
+    assert run.environment()["dirty"] is True
+
+
 def profile_with(tmp_path, text):
     path = tmp_path / "mine.yaml"
     path.write_text(text)

@@ -29,9 +29,10 @@ from cmdml.sources import nih
 
 GROWTH = (1, 2, 4, 8)
 CHILD = """
-import resource, sys, time
+import re, sys, time
 from cmdml.sources import nih
-peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 2**20)
+# not getrusage: its peak survives exec, so it would start at the parent's
+peak = lambda: int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) / 1024
 before, start = peak(), time.perf_counter()
 size, workers = map(int, sys.argv[3:])
 nih.prepare(sys.argv[1], root=sys.argv[2], size=size, splits="hash", workers=workers, progress=False)

@@ -120,6 +120,8 @@ def stage(profile: str) -> Path:
 def results(profile: str) -> Path:
     """Copy tables and manifests of the main run and of its variants to data/results/<profile>. Returns the folder."""
     out = ROOT / "data/results" / profile
+    if not (ROOT / "runs" / profile / "evaluation/manifest.json").is_file():
+        raise SystemExit(f"runs/{profile} holds no evaluation to copy: `make study PROFILE={profile}` first")
     shutil.rmtree(out, ignore_errors=True)
     for folder in [ROOT / "runs" / profile, *sorted((ROOT / "runs" / profile).glob("variants/*"))]:
         to = out / folder.relative_to(ROOT / "runs" / profile)

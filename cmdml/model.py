@@ -77,6 +77,7 @@ class VisualExtractor(nn.Module):
             net = small_cnn()
         else:
             net = get_model(backbone, weights="DEFAULT" if weights == "imagenet" else None)
+        net.aux_logits = False  # googlenet and inception_v3 would return a tuple while training
         heads = [name for name, module in net.named_modules() if isinstance(module, nn.Linear)]
         if not heads:
             raise ValueError(

@@ -104,9 +104,11 @@ def collect(profile: dict, out=None, *, replicates: int = 1000) -> Path:
               "paired": pd.DataFrame(paired), "stacking": pd.DataFrame(stacking)}  # fmt: skip
     for name, table in tables.items():
         table.to_csv(out / f"{name}.csv", index=False, float_format="%.5g")
+    # where the files lie on someone's machine is nobody else's business
+    parameters = {key: value for key, value in profile["parameters"].items() if key not in ("nih_root", "npz")}
     about = [json.loads((folder(profile, *one) / "manifest.json").read_text()) for one in present]
     run.manifest(
-        out, profile=profile["name"], parameters=profile["parameters"], radiographs=test.radiographs, started=started,
+        out, profile=profile["name"], parameters=parameters, radiographs=test.radiographs, started=started,
         name=test.radiographs.card["name"], methods=profile["sweep"]["methods"], runs=len(present), missing=missing,
         replicates=replicates, run_commits=sorted({str(each["commit"]) for each in about}),
         run_dirty=any(each["dirty"] for each in about), run_seconds=round(sum(each["wall_seconds"] for each in about)),

@@ -137,6 +137,8 @@ def fit(
         total=config.epochs * steps, initial=state["epoch"] * steps, unit="step", disable=not progress, desc="training"
     )
     for epoch in range(state["epoch"], config.epochs):
+        if config.patience and epoch - 1 - state["best_epoch"] >= config.patience:
+            break  # asked before an epoch, not after: a resumed run that had stopped stays stopped
         torch.manual_seed(
             config.seed * 100_003 + epoch + 1
         )  # all chance of an epoch follows from (seed, epoch): resumable
@@ -169,8 +171,6 @@ def fit(
         parts = {"model": model, "objective": objective, "optimizer": optimizer}
         whole = {"state": state} | {name: part.state_dict() for name, part in parts.items()}
         _save(checkpoint, lambda path, whole=whole: torch.save(whole, path))
-        if config.patience and epoch - state["best_epoch"] >= config.patience:
-            break
     bar.close()
 
     model.load_state_dict(state["weights"])

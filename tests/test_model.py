@@ -74,6 +74,11 @@ def test_bad_choices_are_named(arguments, message):
         CMDML(VECTORS, **{"backbone": LIGHT, **arguments})
 
 
+def test_auxiliary_heads_stay_silent():
+    features = VisualExtractor("googlenet").train()(radiographs(2))
+    assert features.shape == (2, 1024)
+
+
 def test_colour_images_are_refused():
     with pytest.raises(ValueError, match="one channel"):
         CMDML(VECTORS, backbone=LIGHT)(torch.zeros(2, 3, 64, 64))

@@ -156,4 +156,5 @@ def test_prose_types_no_result(path):
 def test_code_is_formatted_like_the_package(path):
     for cell in code_cells(path):
         ast.parse(cell.source)
-        assert "TODO" not in cell.source and '"/' not in cell.source  # no absolute path of anyone's machine
+        assert "TODO" not in cell.source
+        assert not re.search(r"""["']/\w+/""", cell.source)  # a path that exists on one machine only

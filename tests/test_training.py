@@ -86,6 +86,21 @@ def test_an_interrupted_run_ends_bit_identical(whole, tiny_partition, vectors, t
     pd.testing.assert_frame_equal(whole.history.drop(columns="seconds"), resumed.history.drop(columns="seconds"))
 
 
+def test_a_run_that_had_stopped_early_stays_stopped(tiny_partition, vectors, tmp_path, monkeypatch):
+    """Killed between the last epoch and the final files, it must not train on."""
+    config = dataclasses.replace(CONFIG, epochs=6, patience=1)
+    falling = iter([0.9, 0.8, 0.7, 0.6, 0.95, 0.99])
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(training, "seen_validation_auroc", lambda *_: next(falling))
+        patch.setattr(training, "save_file", killed)
+        run(tiny_partition, vectors, tmp_path / "out", config)
+    assert list(run(tiny_partition, vectors, tmp_path / "out", config).history["val_seen_auroc"]) == [0.9, 0.8]
+
+
 def test_unseen_labels_never_enter(whole, tiny_partition, vectors, tmp_path):
     """Flip every unseen label of val and test: nothing that training produces may change."""
     data, findings = tiny_partition.radiographs, tiny_partition.findings

@@ -35,7 +35,8 @@ def label(method: str) -> str:
 def nothing(ax: Axes, text: str = "no results yet") -> Axes:
     """An empty panel that says so."""
     ax.text(0.5, 0.5, text, ha="center", va="center", transform=ax.transAxes, color=OTHER)
-    ax.set(xticks=[], yticks=[])
+    # hidden, not removed: a neighbour that shares the axis keeps its labels
+    ax.tick_params(left=False, bottom=False, labelleft=False, labelbottom=False)
     ax.spines[:].set_visible(False)
     return ax
 

@@ -67,3 +67,12 @@ def test_nothing_to_draw_is_said(ax):
                  lambda: evidence.loss_grid(empty, ax), lambda: evidence.tradeoff(empty, ["focused"], ax)):  # fmt: skip
         draw()
     assert [t.get_text() for t in ax.texts] == ["no results yet", "no results yet", "no grid was run", "no results yet"]
+
+
+def test_an_empty_panel_leaves_its_neighbour_the_labels():
+    rows = pd.DataFrame({"method": ["focused"], "difference": [0.1], "low": [0.0], "high": [0.2]})
+    fig, (left, right) = plt.subplots(1, 2, sharey="row")
+    evidence.forest(rows, ["focused"], left)
+    evidence.forest(rows.iloc[:0], ["focused"], right)
+    fig.canvas.draw()
+    assert [tick.get_text() for tick in left.get_yticklabels()] == [evidence.label("focused")]

@@ -184,7 +184,7 @@ rule sweep_run:
     output:
         f"{RUN}/sweep/{{method}}/{{split}}-{{seed}}/manifest.json",
     params:
-        values=lambda w: json.dumps(sweep.settings(PROFILE, w.method, int(w.seed)), sort_keys=True),
+        values=lambda w: json.dumps(sweep.settings(PROFILE, w.method, int(w.seed), w.split), sort_keys=True),
         given=json.dumps({name: value for name, value in OVERRIDES.items() if name != "nih_root"}),
     threads: 1
     shell:

@@ -28,24 +28,32 @@ def plan(profile: dict, methods=None) -> list[tuple[str, str, int]]:
     """Every (method, split, seed) of a profile's sweep, or those of some ``methods``.
 
     A split is ``default`` or ``random``, the latter drawn with the run's seed: five seeds are five splits. A method
-    with ``only: random`` (or ``default``) runs on that one.
+    with ``only: random`` (or ``default``) runs on that one. ``tuning``, at the end or among ``methods``, stands for the
+    runs of the learning rates to choose from, whose split is ``default@<rate>``: validation only, see `train`.
     """
-    sweep = profile["sweep"]
-    for name in methods or ():
-        if name not in sweep["methods"]:
-            raise unknown(name, sweep["methods"], "method")
+    sweep, tuning = profile["sweep"], profile["sweep"].get("tuning", {"methods": []})
+    for name in [*(methods or ()), *tuning["methods"]]:
+        if name not in [*sweep["methods"], "tuning"]:
+            raise unknown(name, [*sweep["methods"], "tuning"], "method")
+    chosen = methods or [*sweep["methods"], "tuning"]
     for split in [*sweep["splits"], *(m["only"] for m in sweep["methods"].values() if "only" in m)]:
         if split not in SPLITS:
             raise unknown(split, SPLITS, "split")
-    return [(method, split, seed) for method in methods or sweep["methods"] for split in sweep["splits"]
+    runs = [(method, split, seed) for method in chosen if method != "tuning" for split in sweep["splits"]
             for seed in sweep["seeds"] if sweep["methods"][method].get("only", split) == split]  # fmt: skip
+    tried = [(m, f"default@{rate:g}", tuning["seed"]) for m in tuning["methods"] for rate in tuning["lr"]]
+    return runs + (tried if "tuning" in chosen else [])
 
 
-def settings(profile: dict, method: str, seed: int) -> dict:
-    """What chapter 3 would be given: the profile's parameters of a training, the method's changes, this seed."""
+def settings(profile: dict, method: str, seed: int, split: str = "default") -> dict:
+    """What chapter 3 would be given: the profile's parameters of a training, the method's changes, this seed.
+
+    A split ``default@0.003`` sets the learning rate.
+    """
     if method not in profile["sweep"]["methods"]:
         raise unknown(method, profile["sweep"]["methods"], "method")
-    changed = {**profile["parameters"], **profile["sweep"]["methods"][method], "seed": seed}
+    rate = {"lr": float(split.partition("@")[2])} if "@" in split else {}
+    changed = {**profile["parameters"], **profile["sweep"]["methods"][method], **rate, "seed": seed}
     return run.notebook_parameters("notebooks/03_training.ipynb", {"parameters": changed})
 
 
@@ -59,7 +67,8 @@ def train(profile: dict, method: str, split: str, seed: int) -> Path:
 
     Writes ``training/``, ``run.csv`` (a row per finding and protocol), ``summary.csv`` (a row per protocol and metric)
     and, last, ``manifest.json``. Seen labels only train and select; with ``unseen: none`` (the supervised ceiling) all
-    are seen in training, and the split says only which of them count as unseen in the tables.
+    are seen in training, and the split says only which of them count as unseen in the tables. A split
+    ``default@<learning rate>`` is for choosing that rate: it has no tables, only the manifest's ``val_seen_auroc``.
     """
     from cmdml.config import TrainConfig
     from cmdml.findings import findings_of, split_findings
@@ -67,20 +76,22 @@ def train(profile: dict, method: str, split: str, seed: int) -> Path:
     from cmdml.semantics import semantic_vectors
     from cmdml.training import fit
 
-    started, values = datetime.now(UTC), settings(profile, method, seed)
+    started, values = datetime.now(UTC), settings(profile, method, seed, split)
     test, out = TestSet(profile), folder(profile, method, split, seed)
     keys = test.radiographs.findings
-    trained_on = split_findings(keys, "none" if values["unseen"] == "none" else split, seed=seed)
+    unseen, _, tuning = split.partition("@")
+    trained_on = split_findings(keys, "none" if values["unseen"] == "none" else unseen, seed=seed)
     with redirect_stdout(StringIO()):  # the counts, which chapter 3 shows
         parts = partition(test.radiographs, trained_on, keep_no_finding=values["keep_no_finding"])
     vectors = semantic_vectors(findings_of(keys), values["semantics"], model=values["semantic_model"], seed=seed)
     config = TrainConfig.from_dict({field.name: values[field.name] for field in fields(TrainConfig)})
     history = fit(parts, vectors, config, out / "training", progress=False).history
 
-    findings = split_findings(keys, split, seed=seed)
+    findings = split_findings(keys, unseen, seed=seed)
     about = {"profile": profile["name"], "method": method, "split": split, "seed": seed}
-    for name, table in zip(("run", "summary"), test.tables(test.scores(out), findings, about), strict=True):
-        table.to_csv(out / f"{name}.csv", index=False, float_format="%.6g")
+    if not tuning:
+        for name, table in zip(("run", "summary"), test.tables(test.scores(out), findings, about), strict=True):
+            table.to_csv(out / f"{name}.csv", index=False, float_format="%.6g")
     run.manifest(
         out, parameters=values, radiographs=test.radiographs, started=started, **about, unseen=list(findings.unseen),
         images_train=len(parts.train), train_seconds=float(history.seconds.sum()),

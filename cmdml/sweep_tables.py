@@ -16,8 +16,9 @@ from cmdml.controls import nearest_seen, random_scores, source_only
 from cmdml.evaluation import PROTOCOLS
 from cmdml.findings import findings_of, split_findings
 from cmdml.semantics import semantic_vectors
-from cmdml.sweep import TestSet, folder, plan
+from cmdml.sweep import TestSet, folder, plan, settings
 
+TUNING = ["method", "lr", "seed", "val_seen_auroc", "used"]  # columns of tuning.csv
 # The study's own method is set beside all others; then all others beside these.
 REFERENCES = ("focused", "ranking", "euclidean")
 
@@ -37,7 +38,7 @@ def interval(values: np.ndarray, seed: int = 0) -> tuple[float, float, float]:
 
 
 def collect(profile: dict, out=None, *, replicates: int = 1000) -> Path:
-    """Gather the runs that are there into five tables and a manifest, which names the missing ones. Returns ``out``.
+    """Gather the runs that are there into six tables and a manifest, which names the missing ones. Returns ``out``.
 
     runs.csv
         A row per run, finding and protocol.
@@ -51,6 +52,8 @@ def collect(profile: dict, out=None, *, replicates: int = 1000) -> Path:
         and patients on both sides.
     stacking.csv
         Unseen accuracy at steps of seen accuracy (calibrated stacking, k = 1), mean over seeds.
+    tuning.csv
+        A row per method and learning rate that was tried: its seen validation AUROC, and whether the profile uses it.
 
     Scorers that train nothing stand on these runs: ``nearest_seen`` on those of ``bce``; ``source_only`` (the same,
     from the source of an image instead of its pixels; ``source_only_informed`` looks at unseen training labels, too)
@@ -58,8 +61,14 @@ def collect(profile: dict, out=None, *, replicates: int = 1000) -> Path:
     """
     started, test = datetime.now(UTC), TestSet(profile, replicates)
     planned = plan(profile)
-    present = [one for one in planned if (folder(profile, *one) / "manifest.json").is_file()]
-    missing = ["{}/{}-{}".format(*one) for one in planned if one not in present]
+    found = [one for one in planned if (folder(profile, *one) / "manifest.json").is_file()]
+    missing = ["{}/{}-{}".format(*one) for one in planned if one not in found]
+    manifests = {one: json.loads((folder(profile, *one) / "manifest.json").read_text()) for one in found}
+    tuning = [{"method": each["method"], "lr": each["parameters"]["lr"], "seed": each["seed"],
+               "val_seen_auroc": each["val_seen_auroc"],
+               "used": each["parameters"]["lr"] == settings(profile, each["method"], 0)["lr"]}
+              for one, each in manifests.items() if "@" in one[1]]  # fmt: skip
+    present = [one for one in found if "@" not in one[1]]
     if not present:
         where = run.resolve(profile["parameters"]["run_dir"]) / "sweep"
         raise FileNotFoundError(f"no run in {where}: make sweep PROFILE={profile['name']}")
@@ -101,17 +110,18 @@ def collect(profile: dict, out=None, *, replicates: int = 1000) -> Path:
     out = run.resolve(out or f"data/results/sweep-{profile['name']}")
     out.mkdir(parents=True, exist_ok=True)
     tables = {"runs": pd.concat(per_finding), "metrics": pd.concat(per_metric), "methods": spread,
-              "paired": pd.DataFrame(paired), "stacking": pd.DataFrame(stacking)}  # fmt: skip
+              "paired": pd.DataFrame(paired), "stacking": pd.DataFrame(stacking),
+              "tuning": pd.DataFrame(tuning, columns=TUNING)}  # fmt: skip
     for name, table in tables.items():
         table.to_csv(out / f"{name}.csv", index=False, float_format="%.5g")
     # where the files lie on someone's machine is nobody else's business
     parameters = {key: value for key, value in profile["parameters"].items() if key not in ("nih_root", "npz")}
-    about = [json.loads((folder(profile, *one) / "manifest.json").read_text()) for one in present]
+    each = manifests.values()
     run.manifest(
         out, profile=profile["name"], parameters=parameters, radiographs=test.radiographs, started=started,
-        name=test.radiographs.card["name"], methods=profile["sweep"]["methods"], runs=len(present), missing=missing,
-        replicates=replicates, run_commits=sorted({str(each["commit"]) for each in about}),
-        run_dirty=any(each["dirty"] for each in about), run_seconds=round(sum(each["wall_seconds"] for each in about)),
+        name=test.radiographs.card["name"], methods=profile["sweep"]["methods"], runs=len(found), missing=missing,
+        replicates=replicates, run_commits=sorted({str(one["commit"]) for one in each}),
+        run_dirty=any(one["dirty"] for one in each), run_seconds=round(sum(one["wall_seconds"] for one in each)),
         images_test=len(test.rows), images_test_abnormal=int(test.labels.any(1).sum()),
     )  # fmt: skip
     return out

@@ -14,6 +14,8 @@ from cmdml.findings import DEFAULT_UNSEEN, KEYS, split_findings
 from cmdml.sweep_tables import collect, interval
 
 METHODS = {"focused": {}, "twin": {}, "bce": {"objective": "bce"}, "supervised": {"unseen": "none", "only": "default"}}
+TUNING = {"seed": 1, "lr": [0.001, 0.003], "methods": ["focused", "bce"]}
+TRIED = [(method, f"default@{rate}", 1) for method in TUNING["methods"] for rate in TUNING["lr"]]
 RUNS = [("focused", 0), ("focused", 1), ("twin", 0), ("twin", 1), ("bce", 0)]
 
 
@@ -52,6 +54,7 @@ def test_plan_lists_every_run_and_names_what_it_does_not_know(tmp_path):
     profile = profile_in(tmp_path)
     profile["sweep"]["splits"] = ["default", "random"]
     assert len(sweep.plan(profile)) == 3 * 2 * 2 + 2  # supervised on one split only
+    assert sweep.plan(profile | {"sweep": profile["sweep"] | {"tuning": TUNING}})[-4:] == TRIED
     assert sweep.plan(profile, ["supervised"]) == [("supervised", "default", 0), ("supervised", "default", 1)]
     with pytest.raises(ValueError, match="unknown method 'focussed': did you mean 'focused'"):
         sweep.plan(profile, ["focussed"])
@@ -76,9 +79,10 @@ def test_sweeps_of_the_profiles(name):
     for method in profile["sweep"]["methods"]:
         values = sweep.settings(profile, method, 3)
         assert values["objective"] in OBJECTIVES and values["seed"] == 3 and names <= values.keys()
-        # one budget for all: only the objective, what it needs and what is asked may differ
+        # one budget for all: only the objective, what it needs, what is asked and a tuned learning rate may differ
         free = {"objective", "gamma", "alpha", "tau", "margin", "direction", "hidden", "normalize", "dim"}
-        free |= {"semantics", "keep_no_finding", "unseen"}
+        free |= {"semantics", "keep_no_finding", "unseen", "lr"}
+        free |= set() if values["keep_no_finding"] else {"epochs"}
         ours = sweep.settings(profile, "focused", 3)
         assert {k: v for k, v in values.items() if k not in free} == {k: v for k, v in ours.items() if k not in free}
 

@@ -180,6 +180,9 @@ class Partition:
     ``train``, ``val`` and ``test`` are int64 row numbers. ``counts`` has one row per split and step (``in the set``,
     ``dropped: …``, ``kept``) with images and patients; a patient is dropped by the step that takes their last image, so
     dropped and kept add up.
+
+    However it is made, it refuses the two leaks that would spoil every number behind it: a patient in two splits, and a
+    training image with an unseen finding.
     """
 
     radiographs: RadiographSet
@@ -188,6 +191,13 @@ class Partition:
     val: np.ndarray
     test: np.ndarray
     counts: pd.DataFrame
+
+    def __post_init__(self):
+        table, where = self.radiographs.table, self.radiographs.folder
+        rows = {name: getattr(self, name) for name in SPLITS}
+        used = pd.concat([table.iloc[chosen].assign(split=name) for name, chosen in rows.items()])
+        store.assert_patient_disjoint(used, where)
+        store.assert_unseen_left_out(table.iloc[self.train], self.findings.unseen, where)
 
 
 def partition(radiographs: RadiographSet, findings: SeenUnseen, *, keep_no_finding: bool = True) -> Partition:
@@ -204,7 +214,7 @@ def partition(radiographs: RadiographSet, findings: SeenUnseen, *, keep_no_findi
     if tuple(findings.keys) != radiographs.findings:
         odd = sorted(set(findings.keys) ^ set(radiographs.findings)) or ["their order"]
         raise ValueError(f"{where}: the findings to split are not the set's ({', '.join(odd)}); prepare it again")
-    assert_patient_disjoint(table, where)
+    store.assert_patient_disjoint(table, where)
 
     split, patient = table["split"].to_numpy(), table["patient"].to_numpy()
     train = split == "train"
@@ -236,14 +246,3 @@ def partition(radiographs: RadiographSet, findings: SeenUnseen, *, keep_no_findi
         )
     print(counts.pivot_table(["images", "patients"], "step", "split", sort=False).astype(int).to_string())
     return Partition(radiographs, findings, index["train"], index["val"], index["test"], counts)
-
-
-def assert_patient_disjoint(table: pd.DataFrame, where) -> None:
-    """ValueError naming patients (five at most) whose images lie in more than one split."""
-    n_splits = table.groupby("patient")["split"].nunique()
-    shared = n_splits.index[n_splits > 1]
-    if len(shared):
-        splits = {p: " and ".join(table["split"][table["patient"] == p].unique()) for p in shared[:5]}
-        named = "; ".join(f"patient {patient} is in {found}" for patient, found in splits.items())
-        more = f"; and {len(shared) - 5} more" if len(shared) > 5 else ""
-        raise ValueError(f"{where}: splits must not share patients, but {named}{more}; split by patient, prepare again")

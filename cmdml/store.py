@@ -131,3 +131,24 @@ def publish(partial: Path, folder: Path) -> None:
     for file in ("pixels.npy", "table.csv", "card.json"):
         os.replace(partial / file, folder / file)
     partial.rmdir()
+
+
+def assert_unseen_left_out(train: pd.DataFrame, unseen, where) -> None:
+    """ValueError naming a training image that carries an unseen finding."""
+    leaked = train[train[list(unseen)].to_numpy().any(axis=1)]
+    if len(leaked):
+        image, key = leaked["image"].iloc[0], next(key for key in unseen if leaked[key].iloc[0])
+        raise ValueError(
+            f"{where}: {len(leaked)} training images carry an unseen finding ({image}: {key}); leave them out of train"
+        )
+
+
+def assert_patient_disjoint(table: pd.DataFrame, where) -> None:
+    """ValueError naming patients (five at most) whose images lie in more than one split."""
+    n_splits = table.groupby("patient")["split"].nunique()
+    shared = n_splits.index[n_splits > 1]
+    if len(shared):
+        splits = {p: " and ".join(table["split"][table["patient"] == p].unique()) for p in shared[:5]}
+        named = "; ".join(f"patient {patient} is in {found}" for patient, found in splits.items())
+        more = f"; and {len(shared) - 5} more" if len(shared) > 5 else ""
+        raise ValueError(f"{where}: splits must not share patients, but {named}{more}; split by patient, prepare again")

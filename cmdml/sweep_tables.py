@@ -68,10 +68,30 @@ def collect(profile: dict, out=None, *, replicates: int = 1000) -> Path:
                "val_seen_auroc": each["val_seen_auroc"],
                "used": each["parameters"]["lr"] == settings(profile, each["method"], 0)["lr"]}
               for one, each in manifests.items() if "@" in one[1]]  # fmt: skip
-    present = [one for one in found if "@" not in one[1]]
-    if not present:
+    if not found:
         where = run.resolve(profile["parameters"]["run_dir"]) / "sweep"
         raise FileNotFoundError(f"no run in {where}: make sweep PROFILE={profile['name']}")
+    present = [one for one in found if "@" not in one[1]]
+    tables = {"tuning": pd.DataFrame(tuning, columns=TUNING)} | (_tables(profile, test, present) if present else {})
+
+    out = run.resolve(out or f"data/results/sweep-{profile['name']}")
+    out.mkdir(parents=True, exist_ok=True)
+    for name, table in tables.items():
+        table.to_csv(out / f"{name}.csv", index=False, float_format="%.5g")
+    # where the files lie on someone's machine is nobody else's business
+    parameters = {key: value for key, value in profile["parameters"].items() if key not in ("nih_root", "npz")}
+    each = manifests.values()
+    run.manifest(
+        out, profile=profile["name"], parameters=parameters, radiographs=test.radiographs, started=started,
+        name=test.radiographs.card["name"], methods=profile["sweep"]["methods"], runs=len(found), missing=missing,
+        replicates=replicates, run_commits=sorted({str(one["commit"]) for one in each}),
+        run_dirty=any(one["dirty"] for one in each), run_seconds=round(sum(one["wall_seconds"] for one in each)),
+        images_test=len(test.rows), images_test_abnormal=int(test.labels.any(1).sum()),
+    )  # fmt: skip
+    return out
+
+
+def _tables(profile: dict, test: TestSet, present) -> dict[str, pd.DataFrame]:
     per_finding, per_metric, draws, curves, grid = [], [], {}, {}, np.linspace(0, 1, 41)
     for split, seed in dict.fromkeys(one[1:] for one in present):
         findings = split_findings(test.radiographs.findings, split, seed=seed)
@@ -106,25 +126,8 @@ def collect(profile: dict, out=None, *, replicates: int = 1000) -> Path:
     spread = spread.rename(columns={"mean": "value", "count": "seeds"}).join(bounds).reset_index()
     stacking = [{"method": m, "split": s, "seen": x, "unseen": y}
                 for (m, s), many in curves.items() for x, y in zip(grid, np.mean(many, axis=0))]  # fmt: skip
-
-    out = run.resolve(out or f"data/results/sweep-{profile['name']}")
-    out.mkdir(parents=True, exist_ok=True)
-    tables = {"runs": pd.concat(per_finding), "metrics": pd.concat(per_metric), "methods": spread,
-              "paired": pd.DataFrame(paired), "stacking": pd.DataFrame(stacking),
-              "tuning": pd.DataFrame(tuning, columns=TUNING)}  # fmt: skip
-    for name, table in tables.items():
-        table.to_csv(out / f"{name}.csv", index=False, float_format="%.5g")
-    # where the files lie on someone's machine is nobody else's business
-    parameters = {key: value for key, value in profile["parameters"].items() if key not in ("nih_root", "npz")}
-    each = manifests.values()
-    run.manifest(
-        out, profile=profile["name"], parameters=parameters, radiographs=test.radiographs, started=started,
-        name=test.radiographs.card["name"], methods=profile["sweep"]["methods"], runs=len(found), missing=missing,
-        replicates=replicates, run_commits=sorted({str(one["commit"]) for one in each}),
-        run_dirty=any(one["dirty"] for one in each), run_seconds=round(sum(one["wall_seconds"] for one in each)),
-        images_test=len(test.rows), images_test_abnormal=int(test.labels.any(1).sum()),
-    )  # fmt: skip
-    return out
+    return {"runs": pd.concat(per_finding), "metrics": pd.concat(per_metric), "methods": spread,
+            "paired": pd.DataFrame(paired), "stacking": pd.DataFrame(stacking)}  # fmt: skip
 
 
 def _pairs(methods) -> list[tuple[str, str]]:

@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from cmdml import store
 from cmdml.findings import KEYS, split_findings
-from cmdml.radiographs import RadiographSet, partition, write_radiographs
+from cmdml.radiographs import Partition, RadiographSet, partition, write_radiographs
 
 SIZE = 8
 
@@ -253,3 +254,36 @@ def test_partition_refuses_an_empty_split_and_a_seen_finding_without_an_image(tm
 def test_partition_refuses_findings_of_another_set(tmp_path):
     with pytest.raises(ValueError, match="not the set's .*Hernia"):
         partition(write(tmp_path / "set"), split_findings(KEYS[:-1]))
+
+
+def leaks(tmp_path):
+    """Two planted bugs, each a call that makes a partition no number should come from."""
+    table = a_table()
+    table.loc[table.index[-1], "patient"] = "00000000"  # of train, now of test as well
+    shared = write(tmp_path / "shared", table)
+    whole, findings = write(tmp_path / "whole"), split_findings(KEYS)
+    rows = {name: np.flatnonzero(whole.table["split"] == name) for name in ("train", "val", "test")}  # nothing dropped
+    return {
+        "assert_patient_disjoint": (lambda: partition(shared, findings), "patient 00000000 is in train and test"),
+        "assert_unseen_left_out": (
+            lambda: Partition(whole, findings, **rows, counts=None),
+            "4 training images carry an unseen finding",
+        ),
+    }
+
+
+@pytest.mark.parametrize("assertion", ["assert_patient_disjoint", "assert_unseen_left_out"])
+def test_a_planted_leak_passes_only_while_its_assertion_is_removed(tmp_path, monkeypatch, assertion):
+    leak, message = leaks(tmp_path)[assertion]
+    with pytest.raises(ValueError, match=message):
+        leak()
+    with monkeypatch.context() as removed:
+        removed.setattr(store, assertion, lambda *_: None)
+        parts = leak()  # nothing else notices, so it is this assertion that stands between the leak and a result
+    table = parts.radiographs.table
+    if assertion == "assert_patient_disjoint":
+        assert set(table["patient"].iloc[parts.train]) & set(table["patient"].iloc[parts.test]) == {"00000000"}
+    else:
+        assert table[list(parts.findings.unseen)].iloc[parts.train].to_numpy().any(1).sum() == 4
+    with pytest.raises(ValueError, match=message):
+        leak()

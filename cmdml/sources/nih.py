@@ -16,9 +16,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from cmdml import store
 from cmdml.decoding import cores, decode_blocks, png_pixels
 from cmdml.findings import KEYS
-from cmdml.radiographs import SPLITS, RadiographSet, assert_patient_disjoint, write_radiographs
+from cmdml.radiographs import SPLITS, RadiographSet, write_radiographs
 
 IMAGES = 112_120  # radiographs in the full release
 SPLIT_RULES = ("auto", "official", "hash")
@@ -64,7 +65,7 @@ def prepare(
     counts["listed_without_image"] = len(listed - set(files))
     counts["without_split"] = int((table["split"] == "").sum())
     table = table[table["split"] != ""].sort_values("image", ignore_index=True)
-    assert_patient_disjoint(table, root)
+    store.assert_patient_disjoint(table, root)
 
     workers = workers or cores()
     with ThreadPoolExecutor(workers) as pool:

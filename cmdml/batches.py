@@ -48,13 +48,14 @@ class Batches:
 
         All batches are of nearly one size, at most ``batch_size``: a last batch of one would break batch normalisation.
         """
-        parts = positions.tensor_split(-(-len(positions) // batch_size)) if len(positions) else ()
+        if not len(positions):
+            return
+        if self.store is not None:
+            positions = positions.to(self.device)  # once: a copy per batch would make the loop wait for it
+        parts = positions.tensor_split(-(-len(positions) // batch_size))
         if self.store is not None:
             for part in parts:
-                part = part.to(self.device)
                 yield part, self.store[part].unsqueeze(1)
-            return
-        if not parts:
             return
         with ThreadPoolExecutor(1) as reader:
             ahead = reader.submit(self._read, parts[0])

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 # Threads, not processes: Pillow releases the GIL while it decodes and resizes, and forking a notebook that has used
 # torch is not safe.
-_CHUNK, _BLOCK_BYTES = 16, 1 << 24  # images per task; bytes held before they are written
+_CHUNK, _BLOCK_BYTES = 16, 1 << 22  # images per task; bytes held before they are written
 
 
 def decode(path: Path, size: int) -> np.ndarray:

@@ -67,7 +67,7 @@ def seen_unseen(rows: pd.DataFrame, methods: Sequence[str], ax: Axes) -> Axes:
     if not methods:
         return nothing(ax)
     for metric, colour, shift, name in (("auroc_S", SEEN, 0.12, "seen"), ("auroc_U", UNSEEN, -0.12, "unseen")):
-        part = rows[rows.metric == metric].set_index("method").loc[methods]
+        part = rows[rows.metric == metric].set_index("method").reindex(methods)
         y = np.arange(len(methods))[::-1] + shift
         ax.hlines(y, part.low, part.high, color=colour, lw=1.6)
         ax.scatter(part.value, y, s=30, color=colour, zorder=3, label=name)
@@ -75,6 +75,16 @@ def seen_unseen(rows: pd.DataFrame, methods: Sequence[str], ax: Axes) -> Axes:
     ax.set_yticks(np.arange(len(methods))[::-1], [label(m) for m in methods])
     ax.set(ylim=(-0.6, len(methods) - 0.4), xlabel="AUROC")
     ax.grid(axis="x", lw=0.4, alpha=0.6)
+    return ax
+
+
+def reliability_diagram(table: pd.DataFrame, ax: Axes, *, colour: str) -> Axes:
+    """Observed against predicted, from `cmdml.calibration.reliability`; the diagonal is perfect."""
+    ax.plot([0, 1], [0, 1], color="black", lw=0.8, ls=":")
+    # with one positive or none, rounding may put the end of a Wilson interval beyond the share itself
+    error = np.abs(table[["low", "high"]].to_numpy().T - table["observed"].to_numpy())
+    ax.errorbar(table["predicted"], table["observed"], error, color=colour, marker="o", ms=4, lw=1.2)
+    ax.set(xlabel="closeness $e^{-d^2/τ}$", ylabel="share of positives", xlim=(0, 1), ylim=(0, 1), aspect="equal")
     return ax
 
 

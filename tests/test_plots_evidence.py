@@ -76,3 +76,12 @@ def test_an_empty_panel_leaves_its_neighbour_the_labels():
     evidence.forest(rows.iloc[:0], ["focused"], right)
     fig.canvas.draw()
     assert [tick.get_text() for tick in left.get_yticklabels()] == [evidence.label("focused")]
+
+
+def test_reliability_diagram_draws_the_bins_and_their_intervals(ax):
+    table = pd.DataFrame({"predicted": [0.1, 0.6], "observed": [0.2, 0.5], "low": [0.1, 0.4], "high": [0.35, 0.7]})
+    evidence.reliability_diagram(table, ax, colour="black")
+    (points,) = (line for line in ax.lines if line.get_marker() == "o")
+    assert points.get_xydata().tolist() == [[0.1, 0.2], [0.6, 0.5]]
+    ends = [segment[:, 1].round(6).tolist() for segment in ax.collections[0].get_segments()]
+    assert ends == [[0.1, 0.35], [0.4, 0.7]]

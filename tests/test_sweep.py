@@ -197,3 +197,19 @@ def test_interval_counts_runs_and_patients():
     sd = np.sqrt(0.1**2 + runs.var() / 5)  # two independent parts
     assert both[0] == pytest.approx(0) and both[2] - both[1] == pytest.approx(2 * 1.96 * sd, rel=0.1)
     assert interval(np.zeros((3, 51))) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("name", ["phantom", "nih"])
+def test_every_tuned_method_uses_the_learning_rate_that_seen_validation_labels_chose(name):
+    profile, file = run.load_profile(name), run.ROOT / f"data/results/sweep-{name}/tuning.csv"
+    table, rates = pd.read_csv(file), profile["sweep"]["tuning"]["lr"]
+    assert set(table.method) == set(profile["sweep"]["tuning"]["methods"])
+    for method, tried in table.groupby("method"):
+        assert sorted(tried.lr) == sorted(rates)  # the same for all
+        best = tried.lr[tried.val_seen_auroc.idxmax()]
+        # what trains with the same objective inherits its rate
+        for other in profile["sweep"]["methods"]:
+            values = sweep.settings(profile, other, 0)
+            if values["objective"] == sweep.settings(profile, method, 0)["objective"]:
+                assert values["lr"] == best, other
+        assert tried.used.tolist() == (tried.lr == best).tolist()

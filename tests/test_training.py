@@ -51,6 +51,16 @@ def test_saved_embeddings_are_those_of_the_saved_weights(whole, tiny):
     np.testing.assert_allclose(scores.numpy(), whole.embeddings["scores"][:8], atol=1e-4)
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+def test_on_cuda_it_learns_in_bfloat16_and_the_cpu_reads_the_result(tiny_partition, vectors, tmp_path):
+    done = fit(tiny_partition, vectors, CONFIG, tmp_path / "training", progress=False)
+    assert done.history["loss"].iloc[-1] < done.history["loss"].iloc[0]
+    images = torch.from_numpy(tiny_partition.radiographs.pixels[done.embeddings["index"][:8]]).unsqueeze(1)
+    with torch.no_grad():
+        scores = done.model.score(images)  # on the CPU, in float32
+    np.testing.assert_allclose(scores.numpy(), done.embeddings["scores"][:8], atol=0.1)
+
+
 def test_best_seen_validation_epoch_is_kept(whole, tiny_partition):
     rows, seen = tiny_partition.val, tiny_partition.findings.seen_index
     labels = tiny_partition.radiographs.labels[rows][:, seen]

@@ -20,7 +20,8 @@ LABELS = {
     "source_only_informed": "source only, informed", "ranking_with_normals": "ranking, normals kept",
     "focused_without_normals": "CM-DML, no normals", "focused_balanced": "balanced counts",
     "focused_distance": "weights on the distance", "focused_tau": "τ learnt", "tau_half": "τ halved",
-    "tau_double": "τ doubled",
+    "tau_double": "τ doubled", "focused_centred": "CM-DML, centred per image",
+    "signs_visual_to_semantic": "signs, visual to semantic",
 }  # fmt: skip
 
 

@@ -55,9 +55,10 @@ def collect(profile: dict, out=None, *, replicates: int = 1000) -> Path:
     tuning.csv
         A row per method and learning rate that was tried: its seen validation AUROC, and whether the profile uses it.
 
-    Scorers that train nothing stand on these runs: ``nearest_seen`` on those of ``bce``; ``source_only`` (the same,
-    from the source of an image instead of its pixels; ``source_only_informed`` looks at unseen training labels, too)
-    where the radiographs name sources; ``random``.
+    Scorers that train nothing stand on these runs: ``focused_centred``, the study's own scores less each image's mean,
+    so that *how ill* an image looks helps no finding; ``nearest_seen`` on the runs of ``bce``; ``source_only`` (the
+    same, from the source of an image instead of its pixels; ``source_only_informed`` looks at unseen training labels,
+    too) where the radiographs name sources; ``random``.
     """
     started, test = datetime.now(UTC), TestSet(profile, replicates)
     planned = plan(profile)
@@ -96,7 +97,7 @@ def _tables(profile: dict, test: TestSet, present) -> dict[str, pd.DataFrame]:
     for split, seed in dict.fromkeys(one[1:] for one in present):
         findings = split_findings(test.radiographs.findings, split, seed=seed)
         trained = {m: test.scores(folder(profile, m, s, n)) for m, s, n in present if (s, n) == (split, seed)}
-        for method, scores in {**trained, **_untrained(test, findings, trained.get("bce"), seed)}.items():
+        for method, scores in {**trained, **_untrained(test, findings, trained, seed)}.items():
             about = {"profile": profile["name"], "method": method, "split": split, "seed": seed}
             for tables, table in zip((per_finding, per_metric), test.tables(scores, findings, about), strict=True):
                 tables.append(table)
@@ -136,12 +137,14 @@ def _pairs(methods) -> list[tuple[str, str]]:
     return pairs + [(m, r) for r in references if r in methods for m in methods if m not in (r, own)]
 
 
-def _untrained(test: TestSet, findings, bce, seed: int) -> dict[str, np.ndarray]:
+def _untrained(test: TestSet, findings, trained, seed: int) -> dict[str, np.ndarray]:
     """Scores of the methods that train nothing."""
     table, keys = test.radiographs.table, list(findings.keys)
     vectors, scores = semantic_vectors(findings_of(keys)), {}
-    if bce is not None:
-        scores["nearest_seen"] = nearest_seen(bce, vectors, findings)
+    if "focused" in trained:
+        scores["focused_centred"] = trained["focused"] - trained["focused"].mean(axis=1, keepdims=True)
+    if "bce" in trained:
+        scores["nearest_seen"] = nearest_seen(trained["bce"], vectors, findings)
     if "source_repo" in table and table["source_repo"].nunique() > 1:
         train = (table["split"] == "train").to_numpy()
         allowed = train & ~test.radiographs.labels[:, findings.unseen_mask].any(axis=1)

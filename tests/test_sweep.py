@@ -145,8 +145,8 @@ def test_collect_is_the_mean_of_the_runs_and_names_the_missing(ran, tables):
         row = tables["methods"].query("method == 'focused' and protocol == @protocol and metric == @metric").iloc[0]
         assert row.value == pytest.approx(naive, rel=1e-4) and row.seeds == 2
         assert row.low <= row.value <= row.high and row.low < row.high
-    assert len(tables["runs"]) == 28 * (len(RUNS) + 2 + 1)  # random on two seeds, nearest_seen where bce is
-    assert set(tables["methods"].method) == {"focused", "twin", "bce", "nearest_seen", "random"}
+    assert len(tables["runs"]) == 28 * (len(RUNS) + 2 + 2 + 1)  # random, centred; nearest_seen where bce is
+    assert set(tables["methods"].method) == {"focused", "focused_centred", "twin", "bce", "nearest_seen", "random"}
     seen = tables["methods"].query("metric == 'auroc_S' and protocol == 'all'").set_index("method").value
     assert seen["nearest_seen"] == seen["bce"]
 

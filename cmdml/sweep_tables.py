@@ -43,7 +43,7 @@ def collect(profile: dict, out=None, *, replicates: int = 1000) -> Path:
     runs.csv
         A row per run, finding and protocol.
     metrics.csv
-        A row per run, protocol and metric.
+        A row per run, protocol and metric; ``val_seen_auroc``, of the best epoch, under the protocol ``validation``.
     methods.csv
         A row per method, split, protocol and metric: mean over seeds, 95 % interval (`interval`; none for stacking),
         lowest and highest seed, number of seeds.
@@ -73,7 +73,9 @@ def collect(profile: dict, out=None, *, replicates: int = 1000) -> Path:
         where = run.resolve(profile["parameters"]["run_dir"]) / "sweep"
         raise FileNotFoundError(f"no run in {where}: make sweep PROFILE={profile['name']}")
     present = [one for one in found if "@" not in one[1]]
-    tables = {"tuning": pd.DataFrame(tuning, columns=TUNING)} | (_tables(profile, test, present) if present else {})
+    tables = {"tuning": pd.DataFrame(tuning, columns=TUNING)}
+    if present:
+        tables |= _tables(profile, test, {one: manifests[one]["val_seen_auroc"] for one in present})
 
     out = run.resolve(out or f"data/results/sweep-{profile['name']}")
     out.mkdir(parents=True, exist_ok=True)
@@ -92,7 +94,8 @@ def collect(profile: dict, out=None, *, replicates: int = 1000) -> Path:
     return out
 
 
-def _tables(profile: dict, test: TestSet, present) -> dict[str, pd.DataFrame]:
+def _tables(profile: dict, test: TestSet, present: dict) -> dict[str, pd.DataFrame]:
+    """All tables but one, of the runs in ``present``: {(method, split, seed): seen validation AUROC}."""
     per_finding, per_metric, draws, curves, grid = [], [], {}, {}, np.linspace(0, 1, 41)
     for split, seed in dict.fromkeys(one[1:] for one in present):
         findings = split_findings(test.radiographs.findings, split, seed=seed)
@@ -101,6 +104,9 @@ def _tables(profile: dict, test: TestSet, present) -> dict[str, pd.DataFrame]:
             about = {"profile": profile["name"], "method": method, "split": split, "seed": seed}
             for tables, table in zip((per_finding, per_metric), test.tables(scores, findings, about), strict=True):
                 tables.append(table)
+            if (method, split, seed) in present:
+                seen = {"protocol": "validation", "metric": "val_seen_auroc", "value": present[method, split, seed]}
+                per_metric.append(pd.DataFrame([about | seen]))
             for protocol in PROTOCOLS:
                 values = test.replicates(scores, findings, protocol)
                 draws.setdefault((split, protocol), {}).setdefault(method, {})[seed] = values

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,6 +20,13 @@ from cmdml.semantics import semantic_vectors
 from cmdml.sweep import TestSet, folder, plan, settings
 
 TUNING = ["method", "lr", "seed", "val_seen_auroc", "used"]  # columns of tuning.csv
+RUN = ["method", "split", "seed"]
+KEYS = {"runs": [*RUN, "protocol", "finding"], "metrics": [*RUN, "protocol", "metric"],
+        "methods": ["method", "split", "protocol", "metric"], "stacking": ["method", "split", "seen"],
+        "paired": ["method", "reference", "split", "protocol", "metric"], "tuning": TUNING[:3]}  # fmt: skip
+# Scorers that train nothing, and the method whose runs they stand on.
+UNTRAINED = {"focused_centred": "focused", "nearest_seen": "bce", "source_only": "focused",
+             "source_only_informed": "focused", "random": "focused"}  # fmt: skip
 # The study's own method is set beside all others; then all others beside these.
 REFERENCES = ("focused", "ranking", "euclidean")
 
@@ -59,44 +67,91 @@ def collect(profile: dict, out=None, *, replicates: int = 1000) -> Path:
     so that *how ill* an image looks helps no finding; ``nearest_seen`` on the runs of ``bce``; ``source_only`` (the
     same, from the source of an image instead of its pixels; ``source_only_informed`` looks at unseen training labels,
     too) where the radiographs name sources; ``random``.
+
+    Tables that lie in ``out`` already grow: a method that is not among the runs keeps its rows, so long as the profile
+    would train it the same today, on the same radiographs. A new method is paired with the references among the runs.
     """
     started, test = datetime.now(UTC), TestSet(profile, replicates)
-    planned = plan(profile)
+    planned, out = plan(profile), run.resolve(out or f"data/results/sweep-{profile['name']}")
     found = [one for one in planned if (folder(profile, *one) / "manifest.json").is_file()]
-    missing = ["{}/{}-{}".format(*one) for one in planned if one not in found]
-    manifests = {one: json.loads((folder(profile, *one) / "manifest.json").read_text()) for one in found}
-    tuning = [{"method": each["method"], "lr": each["parameters"]["lr"], "seed": each["seed"],
-               "val_seen_auroc": each["val_seen_auroc"],
-               "used": each["parameters"]["lr"] == settings(profile, each["method"], 0)["lr"]}
-              for one, each in manifests.items() if "@" in one[1]]  # fmt: skip
     if not found:
         where = run.resolve(profile["parameters"]["run_dir"]) / "sweep"
         raise FileNotFoundError(f"no run in {where}: make sweep PROFILE={profile['name']}")
+    before, kept = _kept(out, profile, test.radiographs.card["sha256"])
+    if "methods" in kept:
+        had, has = kept["methods"].groupby(["method", "split"]).seeds.max(), Counter(one[:2] for one in found)
+        fewer = {one for one in has if has[one] < had.get(one, 0)}
+        if fewer:
+            print(f"fewer runs than in {out}, so the rows there stay: {', '.join(map('/'.join, sorted(fewer)))}")
+        found = [one for one in found if one[:2] not in fewer]
+        if not found:
+            return out
+    manifests = {one: json.loads((folder(profile, *one) / "manifest.json").read_text()) for one in found}
+    tuning = [{"method": each["method"], "lr": each["parameters"]["lr"], "seed": each["seed"],
+               "val_seen_auroc": each["val_seen_auroc"]}
+              for one, each in manifests.items() if "@" in one[1]]  # fmt: skip
     present = [one for one in found if "@" not in one[1]]
     tables = {"tuning": pd.DataFrame(tuning, columns=TUNING)}
     if present:
         tables |= _tables(profile, test, {one: manifests[one]["val_seen_auroc"] for one in present})
+    order = {method: i for i, method in enumerate([*profile["sweep"]["methods"], *UNTRAINED])}
+    for name in KEYS.keys() & (tables.keys() | kept.keys()):
+        parts = [part[name] for part in (tables, kept) if len(part.get(name, ()))] or [tables[name]]
+        by = [column for column in ("method", "reference") if column in parts[0]]
+        table = pd.concat(parts).drop_duplicates(KEYS[name])
+        tables[name] = table.sort_values(by, key=lambda column: column.map(order), kind="stable")
+    tables["tuning"]["used"] = [settings(profile, t.method, 0)["lr"] == t.lr for t in tables["tuning"].itertuples()]
 
-    out = run.resolve(out or f"data/results/sweep-{profile['name']}")
     out.mkdir(parents=True, exist_ok=True)
     for name, table in tables.items():
         table.to_csv(out / f"{name}.csv", index=False, float_format="%.5g")
+    have = set(tables["metrics"][RUN].itertuples(index=False, name=None)) if "metrics" in tables else set()
+    have |= {(t.method, f"default@{t.lr:g}", t.seed) for t in tables["tuning"].itertuples()}
+    missing = ["{}/{}-{}".format(*one) for one in planned if one not in have]
     # where the files lie on someone's machine is nobody else's business
     parameters = {key: value for key, value in profile["parameters"].items() if key not in ("nih_root", "npz")}
     each = manifests.values()
     run.manifest(
         out, profile=profile["name"], parameters=parameters, radiographs=test.radiographs, started=started,
-        name=test.radiographs.card["name"], methods=profile["sweep"]["methods"], runs=len(found), missing=missing,
-        replicates=replicates, run_commits=sorted({str(one["commit"]) for one in each}),
-        run_dirty=any(one["dirty"] for one in each), run_seconds=round(sum(one["wall_seconds"] for one in each)),
+        name=test.radiographs.card["name"], methods=profile["sweep"]["methods"],
+        runs=len(have.intersection(planned)), missing=missing, replicates=replicates,
+        run_commits=sorted({str(one["commit"]) for one in each} | set(before.get("run_commits", []))),
+        run_dirty=any(one["dirty"] for one in each) or before.get("run_dirty", False),
+        seconds_per_run=round(float(np.mean([one["wall_seconds"] for one in each])), 1),
         images_test=len(test.rows), images_test_abnormal=int(test.labels.any(1).sum()),
     )  # fmt: skip
     return out
 
 
+def _kept(out: Path, profile: dict, sha256: str) -> tuple[dict, dict[str, pd.DataFrame]]:
+    """The manifest in ``out``, and of the tables the rows of what today would be trained the same, on the same data."""
+    if not (out / "manifest.json").is_file():
+        return {}, {}
+    before = json.loads((out / "manifest.json").read_text())
+
+    def same(method, *but):
+        method = UNTRAINED.get(method, method)
+        if before["data_sha256"] != sha256 or method not in before["methods"].keys() & profile["sweep"]["methods"]:
+            return False
+        then, now = settings(before | {"sweep": before}, method, 0), settings(profile, method, 0)
+        return all(then.get(key) == now[key] for key in now if key not in ("profile", "run_dir", "out", *but))
+
+    tables = {name: pd.read_csv(out / f"{name}.csv") for name in KEYS if (out / f"{name}.csv").is_file()}
+    for name, table in tables.items():
+        # the learning rate is what tuning tries, and what it may have changed since
+        but = ["lr"] if name == "tuning" else []
+        pairs = table.get("reference", table["method"])
+        good = [same(method, *but) and same(other, *but) for method, other in zip(table["method"], pairs, strict=True)]
+        tables[name] = table[np.array(good, dtype=bool)]
+        gone = sorted(set(table["method"]) - set(tables[name]["method"]))
+        if gone:
+            print(f"{name}.csv: trained otherwise, or on other radiographs, so not kept: {', '.join(gone)}")
+    return before, tables
+
+
 def _tables(profile: dict, test: TestSet, present: dict) -> dict[str, pd.DataFrame]:
     """All tables but one, of the runs in ``present``: {(method, split, seed): seen validation AUROC}."""
-    per_finding, per_metric, draws, curves, grid = [], [], {}, {}, np.linspace(0, 1, 41)
+    per_finding, per_metric, draws, curves, grid = [], [], {}, {}, np.linspace(0, 1, 41).round(3)
     for split, seed in dict.fromkeys(one[1:] for one in present):
         findings = split_findings(test.radiographs.findings, split, seed=seed)
         trained = {m: test.scores(folder(profile, m, s, n)) for m, s, n in present if (s, n) == (split, seed)}
@@ -147,10 +202,11 @@ def _untrained(test: TestSet, findings, trained, seed: int) -> dict[str, np.ndar
     """Scores of the methods that train nothing."""
     table, keys = test.radiographs.table, list(findings.keys)
     vectors, scores = semantic_vectors(findings_of(keys)), {}
-    if "focused" in trained:
-        scores["focused_centred"] = trained["focused"] - trained["focused"].mean(axis=1, keepdims=True)
     if "bce" in trained:
         scores["nearest_seen"] = nearest_seen(trained["bce"], vectors, findings)
+    if "focused" not in trained:
+        return scores
+    scores["focused_centred"] = trained["focused"] - trained["focused"].mean(axis=1, keepdims=True)
     if "source_repo" in table and table["source_repo"].nunique() > 1:
         train = (table["split"] == "train").to_numpy()
         allowed = train & ~test.radiographs.labels[:, findings.unseen_mask].any(axis=1)

@@ -108,9 +108,7 @@ def test_unseen_labels_are_never_used(ran, tmp_path):
     after = sweep.train(profile_in(tmp_path), "bce", "default", 0) / "training"
     with np.load(before / "embeddings.npz") as old, np.load(after / "embeddings.npz") as new:
         np.testing.assert_array_equal(old["scores"], new["scores"])
-    pd.testing.assert_frame_equal(
-        *(pd.read_csv(f / "history.csv").drop(columns="seconds") for f in (before, after))
-    )
+    pd.testing.assert_frame_equal(*(pd.read_csv(f / "history.csv").drop(columns="seconds") for f in (before, after)))
 
 
 def test_a_run_writes_what_the_evaluation_says(ran):
@@ -155,6 +153,42 @@ def test_collect_repeats_itself(ran, tables, tmp_path):
     again = collect(ran, tmp_path, replicates=60)
     for name, table in tables[0].items():
         pd.testing.assert_frame_equal(table, pd.read_csv(again / f"{name}.csv"))
+
+
+def test_tables_grow_by_a_method_at_a_time(ran, tables, tmp_path, capsys):
+    """One collection of all runs, or several of some: the same rows. What would be trained otherwise is not kept."""
+
+    def with_methods(*methods, **changed):
+        own = {method: METHODS[method] | changed.get(method, {}) for method in METHODS}
+        run_dir, files = tmp_path / "-".join(methods), run.resolve(ran["parameters"]["run_dir"])
+        for part in ("radiographs", *(f"sweep/{method}" for method in methods)):
+            shutil.copytree(files / part, run_dir / part, dirs_exist_ok=True)
+        profile = profile_in(run_dir)
+        return profile | {"sweep": profile["sweep"] | {"methods": own}}
+
+    out = tmp_path / "out"
+    collect(with_methods("focused"), out, replicates=60)
+    collect(with_methods("focused", "twin"), out, replicates=60)
+    collect(with_methods("focused", "bce"), out, replicates=60)
+    about = json.loads((out / "manifest.json").read_text())
+    assert about["runs"] == len(RUNS) and about["missing"] == tables[1]["missing"]
+    for name, table in tables[0].items():
+        grown = pd.read_csv(out / f"{name}.csv")
+        if name == "paired":  # twin and bce never met: neither is a reference
+            table = table[table.method == "focused"]
+        by = [column for column in table.columns if column not in ("value", "unseen")]
+        pd.testing.assert_frame_equal(*(t.sort_values(by, ignore_index=True) for t in (table, grown)))
+
+    # fewer seeds than are there give no row away
+    fewer = with_methods("twin")
+    shutil.rmtree(sweep.folder(fewer, "twin", "default", 1))
+    before = (out / "methods.csv").read_text()
+    collect(fewer, out, replicates=60)
+    assert "the rows there stay: twin/default" in capsys.readouterr().out
+    assert (out / "methods.csv").read_text() == before
+    collect(with_methods("focused", twin={"gamma": 1.0}), out, replicates=60)
+    assert "trained otherwise, or on other radiographs, so not kept: twin" in capsys.readouterr().out
+    assert set(pd.read_csv(out / "runs.csv").method) == {"focused", "focused_centred", "bce", "nearest_seen", "random"}
 
 
 def test_paired_differences(ran, tables):

@@ -27,8 +27,8 @@ KEYS = {"runs": [*RUN, "protocol", "finding"], "metrics": [*RUN, "protocol", "me
 # Scorers that train nothing, and the method whose runs they stand on.
 UNTRAINED = {"focused_centred": "focused", "nearest_seen": "bce", "source_only": "focused",
              "source_only_informed": "focused", "random": "focused"}  # fmt: skip
-# The study's own method is set beside all others; then all others beside these.
-REFERENCES = ("focused", "ranking", "euclidean")
+# The study's own method, with descriptions and with signs, is set beside all others; then all others beside the rest.
+OWN, REFERENCES = ("focused", "signs"), ("ranking", "euclidean")
 
 
 def interval(values: np.ndarray, seed: int = 0) -> tuple[float, float, float]:
@@ -56,8 +56,8 @@ def collect(profile: dict, out=None, *, replicates: int = 1000) -> Path:
         A row per method, split, protocol and metric: mean over seeds, 95 % interval (`interval`; none for stacking),
         lowest and highest seed, number of seeds.
     paired.csv
-        Differences method - reference on the seeds that both have, the study's own first, with the same draws of seeds
-        and patients on both sides.
+        Differences method - reference on the seeds that both have, the study's own (``focused``, ``signs``) first, with
+        the same draws of seeds and patients on both sides.
     stacking.csv
         Unseen accuracy at steps of seen accuracy (calibrated stacking, k = 1), mean over seeds.
     tuning.csv
@@ -193,9 +193,11 @@ def _tables(profile: dict, test: TestSet, present: dict) -> dict[str, pd.DataFra
 
 
 def _pairs(methods) -> list[tuple[str, str]]:
-    own, *references = REFERENCES
-    pairs = [(own, other) for other in methods if own in methods and other != own]
-    return pairs + [(m, r) for r in references if r in methods for m in methods if m not in (r, own)]
+    """(method, reference): each pair once, but both ways between two references."""
+    pairs = [
+        (own, other) for own in OWN if own in methods for other in methods if other not in OWN[: OWN.index(own) + 1]
+    ]
+    return pairs + [(m, r) for r in REFERENCES if r in methods for m in methods if m not in (r, *OWN)]
 
 
 def _untrained(test: TestSet, findings, trained, seed: int) -> dict[str, np.ndarray]:

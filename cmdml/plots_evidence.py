@@ -21,8 +21,8 @@ LABELS = {
     "focused_without_normals": "CM-DML, no normals", "focused_balanced": "balanced counts",
     "focused_distance": "weights on the distance", "focused_tau": "τ learnt", "tau_half": "τ halved",
     "tau_double": "τ doubled", "focused_centred": "CM-DML, centred per image",
-    "signs_visual_to_semantic": "signs, visual to semantic", "ranking_signs": "CXR-ML-GZSL ranking, signs",
-    "euclidean_signs": "plain Euclidean, signs", "bce_signs": "cross-entropy, signs",
+    "signs_visual_to_semantic": "signs, visual to semantic", "ranking_signs": "CXR-ML-GZSL ranking told signs",
+    "euclidean_signs": "plain Euclidean told signs", "bce_signs": "cross-entropy told signs",
 }  # fmt: skip
 
 

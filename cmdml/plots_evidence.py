@@ -59,6 +59,7 @@ def forest(rows: pd.DataFrame, methods: Sequence[str], ax: Axes) -> Axes:
     ax.axvline(0, color="black", lw=0.8, ls=":")
     ax.set_yticks(y, [label(m) for m in methods])
     ax.set_ylim(-0.7, len(rows) - 0.3)
+    ax.locator_params(axis="x", nbins=5)
     ax.grid(axis="x", lw=0.4, alpha=0.6)
     return ax
 

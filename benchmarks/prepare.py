@@ -4,8 +4,9 @@
 
 FOLDER_OF_PNGS is searched for PNGs, best the original 1024 px files. A temporary NIH download is made of them, each
 linked under as many names as the counts below need. ``ours`` is the whole of ``nih.prepare``: table, headers, decoding,
-box filter, the store on disk and its SHA-256. The plain loop decodes and box-filters the same files into an array. They
-take turns. ``cores_busy`` well below the number of threads means that something else had the machine: then compare
+box filter, the store on disk and its SHA-256. The plain loop decodes and box-filters the same files into an array. So do
+as many plain loops as there are cores, each a process of its own with a share of the files: they have nothing in common
+but the machine, and show how much it can give to anyone. They take turns. ``cores_busy`` well below the number of threads means that something else had the machine: then compare
 ``cpu_ms_per_image``, and repeat. Every size of the growth table runs in a process of its own, which reports its peak
 resident memory and how much of it came after the imports.
 """
@@ -40,6 +41,20 @@ print("result", time.perf_counter() - start, before, peak())
 """
 
 
+ALONE = """
+import sys, time
+sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+from prepare import plain
+paths = sorted(Path(sys.argv[2]).glob("*.png"))[int(sys.argv[3]) :: int(sys.argv[4])]
+print("ready", flush=True)
+sys.stdin.readline()
+start = time.process_time()
+plain(paths, int(sys.argv[5]))
+print(time.process_time() - start)
+"""
+
+
 def download_of(files, images, root):
     """A NIH download of ``images`` names that link to ``files`` in turn; two images per patient."""
     (root / "images").mkdir(parents=True)
@@ -53,14 +68,28 @@ def download_of(files, images, root):
     return root
 
 
-def plain(root, size):
+def plain(paths, size):
     """What a script does: one image after the other."""
-    paths = sorted((root / "images").glob("*.png"))
     pixels = np.empty((len(paths), size, size), np.uint8)
     for i, path in enumerate(paths):
         with Image.open(path) as image:
             pixels[i] = np.asarray(image.convert("L").resize((size, size), Image.Resampling.BOX))
     return pixels
+
+
+def processes(root, size, count):
+    """(wall seconds, processor seconds) of ``count`` plain loops side by side; their imports are not counted."""
+    command = [sys.executable, "-c", ALONE, Path(__file__).parent, root / "images"]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    children = [subprocess.Popen([*command, str(k), str(count), str(size)], **pipes) for k in range(count)]
+    for child in children:
+        child.stdout.readline()  # ready
+    start = time.perf_counter()
+    for child in children:
+        child.stdin.write("go\n")
+        child.stdin.flush()
+    cpu = sum(float(child.communicate()[0]) for child in children)
+    return time.perf_counter() - start, cpu
 
 
 def timed(function, *args, **kwargs):
@@ -88,10 +117,12 @@ def main():
     with tempfile.TemporaryDirectory() as scratch:
         scratch = Path(scratch)
         root = download_of(files, args.images, scratch / "1x")
-        plain(root, args.size)  # the files are in the page cache for both
-        times = {"plain Pillow, one process": [], "ours": []}
+        paths = sorted((root / "images").glob("*.png"))
+        plain(paths, args.size)  # from here on the files are in the page cache
+        times = {"plain Pillow, one process": [], "plain Pillow, a process per core": [], "ours": []}
         for repeat in range(args.repeats):
-            times["plain Pillow, one process"].append(timed(plain, root, args.size))
+            times["plain Pillow, one process"].append(timed(plain, paths, args.size))
+            times["plain Pillow, a process per core"].append(processes(root, args.size, workers))
             times["ours"].append(timed(nih.prepare, scratch / f"set{repeat}", root=root, **options))
         base = statistics.median(wall for wall, _ in times["plain Pillow, one process"])
         rows = []
@@ -105,7 +136,7 @@ def main():
                     "slowest": args.images / max(walls),
                     "fastest": args.images / min(walls),
                     "ratio": base / middle,
-                    "ratio_per_core": base / middle / (workers if method == "ours" else 1),
+                    "ratio_per_core": base / middle / (1 if method.endswith("one process") else workers),
                     "cpu_ms_per_image": statistics.median(1000 * cpu / args.images for _, cpu in measured),
                     "cores_busy": statistics.median(cpu / wall for wall, cpu in measured),
                 }

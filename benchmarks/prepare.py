@@ -4,11 +4,11 @@
 
 FOLDER_OF_PNGS is searched for PNGs, best the original 1024 px files. A temporary NIH download is made of them, each
 linked under as many names as the counts below need. ``ours`` is the whole of ``nih.prepare``: table, headers, decoding,
-box filter, the store on disk and its SHA-256. The plain loop decodes and box-filters the same files into an array. So do
-as many plain loops as there are cores, each a process of its own with a share of the files: they have nothing in common
-but the machine, and show how much it can give to anyone. They take turns. ``cores_busy`` well below the number of threads means that something else had the machine: then compare
-``cpu_ms_per_image``, and repeat. Every size of the growth table runs in a process of its own, which reports its peak
-resident memory and how much of it came after the imports.
+box filter, the store on disk and its SHA-256. The plain loop decodes and box-filters the same files into an array. So
+do plain loops side by side, a process per core, each with its share of the files: they have nothing in common but the
+machine, and show what it can give to anyone. The three take turns. ``cores_busy`` well below the number of cores means
+that something else had the machine: then compare ``cpu_ms_per_image``, and repeat. Every size of the growth table runs
+in a process of its own, which reports its peak resident memory and how much of it came after the imports.
 """
 
 import argparse

@@ -67,9 +67,11 @@ def prepare(
     table = table[table["split"] != ""].sort_values("image", ignore_index=True)
     store.assert_patient_disjoint(table, root)
 
-    workers = workers or cores()
+    workers, paths = workers or cores(), [files[name] for name in table["image"]]
     with ThreadPoolExecutor(workers) as pool:
-        pixels = np.fromiter(pool.map(png_pixels, [files[name] for name in table["image"]]), np.int64, len(table))
+        some = [paths[i : i + 256] for i in range(0, len(paths), 256)]  # a future per image would be most of the memory
+        found = pool.map(lambda part: [png_pixels(path) for path in part], some)
+        pixels = np.array([pixels for part in found for pixels in part], dtype=np.int64)
     table = _with_sources(table, root / "sources.csv", pixels)
     small = (table["source_pixels"] < min_source_pixels).to_numpy()
     counts["below_min_source_pixels"] = int(small.sum())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -129,6 +130,7 @@ def _kept(out: Path, profile: dict, sha256: str) -> tuple[dict, dict[str, pd.Dat
         return {}, {}
     before = json.loads((out / "manifest.json").read_text())
 
+    @cache  # asked for every row
     def same(method, *but):
         method = UNTRAINED.get(method, method)
         if before["data_sha256"] != sha256 or method not in before["methods"].keys() & profile["sweep"]["methods"]:
@@ -146,7 +148,7 @@ def _kept(out: Path, profile: dict, sha256: str) -> tuple[dict, dict[str, pd.Dat
         gone = sorted(set(table["method"]) - set(tables[name]["method"]))
         if gone:
             print(f"{name}.csv: trained otherwise, or on other radiographs, so not kept: {', '.join(gone)}")
-    return before, tables
+    return before if any(map(len, tables.values())) else {}, tables
 
 
 def _tables(profile: dict, test: TestSet, present: dict) -> dict[str, pd.DataFrame]:

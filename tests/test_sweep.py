@@ -11,7 +11,7 @@ from conftest import make_tiny
 from cmdml import run, sweep
 from cmdml.evaluation import evaluate, paired_difference
 from cmdml.findings import DEFAULT_UNSEEN, KEYS, split_findings
-from cmdml.sweep_tables import collect, interval
+from cmdml.sweep_tables import _pairs, collect, interval
 
 METHODS = {"focused": {}, "twin": {}, "bce": {"objective": "bce"}, "supervised": {"unseen": "none", "only": "default"}}
 TUNING = {"seed": 1, "lr": [0.001, 0.003], "methods": ["focused", "bce"]}
@@ -189,6 +189,20 @@ def test_tables_grow_by_a_method_at_a_time(ran, tables, tmp_path, capsys):
     collect(with_methods("focused", twin={"gamma": 1.0}), out, replicates=60)
     assert "trained otherwise, or on other radiographs, so not kept: twin" in capsys.readouterr().out
     assert set(pd.read_csv(out / "runs.csv").method) == {"focused", "focused_centred", "bce", "nearest_seen", "random"}
+
+    # nothing is kept of other radiographs, and their commits are not named either
+    about |= {"data_sha256": "other", "run_commits": ["of other radiographs"]}
+    (out / "manifest.json").write_text(json.dumps(about))
+    collect(with_methods("focused"), out, replicates=60)
+    assert "bce" not in set(pd.read_csv(out / "runs.csv").method)
+    assert "of other radiographs" not in json.loads((out / "manifest.json").read_text())["run_commits"]
+
+
+def test_each_pair_has_the_study_s_own_first():
+    pairs = _pairs(["focused", "ranking", "signs", "ranking_signs"])
+    assert len(pairs) == len(set(pairs))
+    assert {("focused", "signs"), ("signs", "ranking_signs"), ("ranking_signs", "ranking")} <= set(pairs)
+    assert not [pair for pair in pairs if pair[1] == "focused" or pair == ("ranking", "signs")]
 
 
 def test_paired_differences(ran, tables):

@@ -71,7 +71,7 @@ def prepare(
     with ThreadPoolExecutor(workers) as pool:
         some = [paths[i : i + 256] for i in range(0, len(paths), 256)]  # a future per image would be most of the memory
         found = pool.map(lambda part: [png_pixels(path) for path in part], some)
-        pixels = np.array([pixels for part in found for pixels in part], dtype=np.int64)
+        pixels = np.array([side for part in found for side in part], dtype=np.int64)
     table = _with_sources(table, root / "sources.csv", pixels)
     small = (table["source_pixels"] < min_source_pixels).to_numpy()
     counts["below_min_source_pixels"] = int(small.sum())

@@ -8,7 +8,7 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
-from cmdml import run, sweep
+from cmdml.study import plan, run
 
 OVERRIDES = {name: value for name, value in config.items() if name not in ("profile", "methods")}
 PROFILE = run.load_profile(config.get("profile", "phantom"), OVERRIDES)
@@ -63,7 +63,7 @@ def variant(wildcards):
     return None if wildcards.at == RUN else Path(wildcards.at).name
 
 
-EXECUTE = f"{sys.executable} -m cmdml.run {{input[0]}} {{output[0]}} {{params.values:q}}"
+EXECUTE = f"{sys.executable} -m cmdml.study.run {{input[0]}} {{output[0]}} {{params.values:q}}"
 NOTEBOOKS = [f"{RUN}/notebooks/{name}.ipynb" for name in
              ("01_data", "02_semantics", "03_training", "04_evaluation", "05_embeddings", "06_ablation")]
 # A training's folder outlives the job that was killed, but only if nothing that went into it has changed.
@@ -176,20 +176,20 @@ rule ablation:
 
 
 # One job per run of the sweep; methods="focused ranking" in the configuration picks some. What only counts and
-# compares (sweep_tables) makes no run stale.
+# compares (tables) makes no run stale.
 rule sweep_run:
     input:
         made_from=[*package("import cmdml.training, cmdml.semantics"), f"{RUN}/radiographs/card.json"],
-        measured_by=sorted(set(package("import cmdml.sweep")) - {"cmdml/sweep_tables.py"}),
+        measured_by=sorted(set(package("import cmdml.study.sweep")) - {"cmdml/study/tables.py"}),
     output:
         f"{RUN}/sweep/{{method}}/{{split}}-{{seed}}/manifest.json",
     params:
-        values=lambda w: json.dumps(sweep.settings(PROFILE, w.method, int(w.seed), w.split), sort_keys=True),
+        values=lambda w: json.dumps(plan.settings(PROFILE, w.method, int(w.seed), w.split), sort_keys=True),
         given=json.dumps({name: value for name, value in OVERRIDES.items() if name != "nih_root"}),
     threads: 1
     shell:
         f"folder={RUN}/sweep/{{wildcards.method}}/{{wildcards.split}}-{{wildcards.seed}}/training; " + RECIPE +
-        f"OMP_NUM_THREADS=1 {sys.executable} -m cmdml.sweep run {PROFILE['name']} "
+        f"OMP_NUM_THREADS=1 {sys.executable} -m cmdml.study.sweep run {PROFILE['name']} "
         "{wildcards.method} {wildcards.split} {wildcards.seed} {params.given:q}"
 
 
@@ -197,14 +197,14 @@ rule sweep_run:
 rule sweep:
     input:
         [f"{RUN}/sweep/{method}/{split}-{seed}/manifest.json"
-         for method, split, seed in sweep.plan(PROFILE, str(config.get("methods") or "").replace(",", " ").split())],
-        package("import cmdml.sweep_tables"),
+         for method, split, seed in plan.plan(PROFILE, str(config.get("methods") or "").replace(",", " ").split())],
+        package("import cmdml.study.tables"),
     output:
         touch(f"{RUN}/sweep/collected"),
     params:
         given=json.dumps(OVERRIDES),
     shell:
-        f"OMP_NUM_THREADS={{threads}} {sys.executable} -m cmdml.sweep collect {PROFILE['name']} {{params.given:q}}"
+        f"OMP_NUM_THREADS={{threads}} {sys.executable} -m cmdml.study.sweep collect {PROFILE['name']} {{params.given:q}}"
 
 
 rule stage:

@@ -18,9 +18,9 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from cmdml.bootstrap import patient_multiplicities, weighted_auroc_ap
+from cmdml.evaluation.bootstrap import patient_multiplicities, weighted_auroc_ap
 from cmdml.findings import KEYS
-from cmdml.run import ROOT, environment
+from cmdml.study.run import ROOT, environment
 
 
 def cohort(images, seed=0):

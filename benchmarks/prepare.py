@@ -24,9 +24,9 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from cmdml.decoding import cores
-from cmdml.run import environment
 from cmdml.sources import nih
+from cmdml.sources.decoding import cores
+from cmdml.study.run import environment
 
 GROWTH = (1, 2, 4, 8)
 CHILD = """

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from cmdml.run import environment
+from cmdml.study.run import environment
 
 
 def arguments(doc: str, **options) -> argparse.Namespace:

@@ -93,7 +93,8 @@ def benchmarks(page: Path) -> None:
 
 def stage(profile: str) -> Path:
     """Write runs/<profile>/book, with the same relative paths as the repository. Returns the folder."""
-    from cmdml import plots
+
+    from cmdml.plots import figures
 
     run = ROOT / "runs" / profile
     out = run / "book"
@@ -112,7 +113,7 @@ def stage(profile: str) -> Path:
         shutil.copy2(run / f"notebooks/{name}.ipynb", out / "notebooks")
     (out / "book/status.md").write_text(status(run, names))
     (out / "book/figures").mkdir(exist_ok=True)
-    plots.loss_figure().savefig(out / "book/figures/loss.svg", bbox_inches="tight", metadata={"Date": None})
+    figures.loss_figure().savefig(out / "book/figures/loss.svg", bbox_inches="tight", metadata={"Date": None})
     benchmarks(out / "book/performance.md")
     return out
 

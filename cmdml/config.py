@@ -3,8 +3,8 @@
 import dataclasses
 from dataclasses import dataclass
 
-from cmdml.baselines import OBJECTIVES
-from cmdml.model import check_choice
+from cmdml.names import check
+from cmdml.objectives import OBJECTIVES
 
 PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
 
@@ -13,7 +13,7 @@ PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
 class TrainConfig:
     """Every choice of a training run.
 
-    ``objective`` names a loss of :data:`cmdml.baselines.OBJECTIVES`; ``gamma``, ``alpha``, ``tau`` are its parameters
+    ``objective`` names a loss of :data:`cmdml.objectives.OBJECTIVES`; ``gamma``, ``alpha``, ``tau`` are its parameters
     (see :func:`~cmdml.loss.weighted_focused_euclidean`) and so is ``margin`` (0 = the objective's own); ``backbone`` …
     ``normalize`` are the model's (:class:`~cmdml.model.CMDML`). The learning rate warms up linearly over
     ``warmup_epochs`` and falls to zero as a cosine. Training ends early after ``patience`` epochs without a better seen
@@ -46,8 +46,8 @@ class TrainConfig:
     def __post_init__(self):
         if not isinstance(self.hidden, int):
             object.__setattr__(self, "hidden", list(self.hidden))  # as JSON reads it back: a tuple would not equal it
-        check_choice("objective", self.objective, OBJECTIVES)
-        check_choice("precision", self.precision, PRECISIONS)
+        check(self.objective, OBJECTIVES, "objective")
+        check(self.precision, PRECISIONS, "precision")
         for name in ("epochs", "batch_size", "lr", "tau", "dim"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
@@ -57,5 +57,5 @@ class TrainConfig:
         """Build from a mapping; an unknown key is an error that offers the nearest valid one."""
         names = [field.name for field in dataclasses.fields(cls)]
         for name in values:
-            check_choice("training parameter", name, names)
+            check(name, names, "training parameter")
         return cls(**values)

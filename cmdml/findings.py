@@ -3,14 +3,15 @@
 Everything here is read from ``data/findings.yaml``; adding a disease means adding lines there.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import yaml
+
+from cmdml.names import nearest
 
 FINDINGS_FILE = Path(__file__).resolve().parents[1] / "data" / "findings.yaml"
 FIELDS = ("key", "name", "synonyms", "description", "signs", "source")
@@ -76,14 +77,6 @@ class SeenUnseen:
         return np.flatnonzero(self.seen_mask)
 
 
-def _nearest(word: str, choices: Iterable[str]) -> str:
-    """' (did you mean X?)', or nothing where no choice is close. Case is forgiven."""
-    choices = list(choices)
-    folded = {choice.lower(): choice for choice in choices}
-    close = get_close_matches(str(word).lower(), folded, n=1)
-    return f" (did you mean {folded[close[0]]}?)" if close else f" (choose from {', '.join(choices)})"
-
-
 @lru_cache(maxsize=8)
 def _read(path: Path, _stamp: tuple[int, int]) -> dict:
     """The checked content of a findings file; ``_stamp`` makes an edited file a new entry of the cache."""
@@ -104,7 +97,7 @@ def _read(path: Path, _stamp: tuple[int, int]) -> dict:
     for key in content["default_unseen"]:
         if key not in labelled_keys:
             raise ValueError(
-                f"{path}: default_unseen names {key}{_nearest(key, labelled_keys)}, not one of its findings."
+                f"{path}: default_unseen names {key}, not one of its findings: {nearest(key, labelled_keys)}"
             )
     unseen = tuple(key for key in labelled_keys if key in content["default_unseen"])
     return {"attributes": attributes, "findings": labelled, "extra": extra, "keys": labelled_keys, "unseen": unseen}
@@ -119,13 +112,13 @@ def _finding(entry: dict, attributes: dict, path: Path) -> Finding:
         raise ValueError(f"{path}: {label} lacks {', '.join(missing)}; every finding needs {', '.join(FIELDS)}.")
     for field in entry:
         if field not in FIELDS:
-            raise ValueError(f"{path}: {label} has the unknown field {field}{_nearest(field, FIELDS)}.")
+            raise ValueError(f"{path}: {label} has the unknown field {field}: {nearest(field, FIELDS)}")
     for field in ("synonyms", "signs"):
         if not isinstance(entry[field], list):
             raise ValueError(f"{path}: {label}: {field} must be a list such as [a, b], got {entry[field]!r}.")
     for sign in entry["signs"]:
         if sign not in attributes:
-            raise ValueError(f"{path}: {label} has the unknown sign {sign}{_nearest(sign, attributes)}.")
+            raise ValueError(f"{path}: {label} has the unknown sign {sign}: {nearest(sign, attributes)}")
     text = {field: " ".join(str(entry[field]).split()) for field in ("key", "name", "description", "source")}
     return Finding(synonyms=tuple(entry["synonyms"]), signs=tuple(entry["signs"]), **text)
 
@@ -164,7 +157,7 @@ def findings_of(keys: Sequence[str], path: str | Path = FINDINGS_FILE) -> list[F
     by_key = {finding.key: finding for finding in load_findings(path)}
     for key in keys:
         if key not in by_key:
-            raise ValueError(f"Unknown finding {key!r}{_nearest(key, by_key)}; findings live in {path}.")
+            raise ValueError(f"unknown finding {key!r}: {nearest(key, by_key)} (findings of {path})")
     return [by_key[key] for key in keys]
 
 
@@ -209,7 +202,7 @@ def split_findings(
         chosen = list(unseen)
     for key in chosen:
         if key not in keys:
-            raise ValueError(f"Unknown unseen finding {key!r}{_nearest(key, keys)}.")
+            raise ValueError(f"unknown unseen finding {key!r}: {nearest(key, keys)}")
     if not chosen or len(set(chosen)) < len(chosen) or len(chosen) == len(keys):
         raise ValueError(
             f"unseen = {unseen!r} must name at least one finding, none twice, and leave some to be seen "

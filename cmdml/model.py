@@ -1,6 +1,5 @@
 """CM-DML: a visual stream and a semantic stream that meet in one space."""
 
-import difflib
 from collections.abc import Sequence
 from itertools import chain, pairwise
 
@@ -11,18 +10,11 @@ from torch import Tensor, nn
 from torchvision.models import get_model, list_models
 
 from cmdml.loss import squared_distance
+from cmdml.names import check
 
 DIRECTIONS = ("joint", "semantic_to_visual", "visual_to_semantic")
 # Grey images see the mean of ImageNet's three channel statistics, so that pretrained filters meet what they know.
 GREY_MEAN, GREY_STD = 0.449, 0.226
-
-
-def check_choice(what: str, value: str, valid) -> None:
-    """Raise a ``ValueError`` that offers the nearest valid name."""
-    if value not in valid:
-        near = difflib.get_close_matches(str(value), list(valid), n=1, cutoff=0.4)
-        hint = f"did you mean {near[0]!r}?" if near else "choose one of " + ", ".join(map(repr, list(valid)[:20]))
-        raise ValueError(f"unknown {what} {value!r}: {hint}")
 
 
 def small_cnn() -> nn.Module:
@@ -65,7 +57,7 @@ class VisualExtractor(nn.Module):
 
     def __init__(self, backbone: str = "densenet121", weights: str | None = None):
         super().__init__()
-        check_choice("backbone", backbone, ["small_cnn", *list_models(module=torchvision.models)])
+        check(backbone, ["small_cnn", *list_models(module=torchvision.models)], "backbone")
         if weights not in (None, "", "none", "imagenet"):
             raise ValueError(
                 f"weights {weights!r} are refused: use none or 'imagenet'. Weights trained on chest X-ray labels have "
@@ -154,7 +146,7 @@ class CMDML(nn.Module):
         normalize: bool = True,
     ):
         super().__init__()
-        check_choice("direction", direction, DIRECTIONS)
+        check(direction, DIRECTIONS, "direction")
         if semantic_vectors.ndim != 2 or not torch.isfinite(semantic_vectors).all():
             raise ValueError(f"semantic_vectors must be finite and (C, E), got {tuple(semantic_vectors.shape)}")
         self.normalize = normalize

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from cmdml.files import write_whole
 from cmdml.findings import FINDINGS_FILE, Finding, load_attributes, load_findings
 
 SEMANTICS = ("name", "description", "signs", "one_hot", "shuffled")
@@ -166,11 +167,8 @@ def write_committed(model: str = DEFAULT_MODEL, findings: Sequence[Finding] | No
     revision = f"sha256:{_sha256((weights / 'model.safetensors').read_bytes())}" if weights else "unknown"
     metadata = {"model": model, "revision": revision, "texts": listed, "sha256": _sha256(listed.encode())}
     path = _file(model)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    save_file({"vectors": encode(texts, model)}, partial, metadata=metadata)
-    partial.replace(path)
-    return path
+    vectors = encode(texts, model)
+    return write_whole(path, lambda beside: save_file({"vectors": vectors}, beside, metadata=metadata))
 
 
 def _text_vectors(texts: list[str], model: str) -> torch.Tensor:

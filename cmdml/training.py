@@ -4,7 +4,6 @@ import dataclasses
 import hashlib
 import json
 import math
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +17,11 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from cmdml.baselines import OBJECTIVES
 from cmdml.batches import Batches, augment
 from cmdml.config import TrainConfig
+from cmdml.files import write_whole
 from cmdml.model import CMDML
+from cmdml.objectives import OBJECTIVES
 from cmdml.radiographs import Partition
 
 __all__ = ["TrainConfig", "TrainedRun", "build_model", "embed", "fit", "load_run", "seen_validation_auroc"]
@@ -170,7 +170,7 @@ def fit(
             state |= {"best": auroc, "best_epoch": epoch, "weights": _cpu_copy(model)}
         parts = {"model": model, "objective": objective, "optimizer": optimizer}
         whole = {"state": state} | {name: part.state_dict() for name, part in parts.items()}
-        _save(checkpoint, lambda path, whole=whole: torch.save(whole, path))
+        write_whole(checkpoint, lambda path, whole=whole: torch.save(whole, path))
     bar.close()
 
     model.load_state_dict(state["weights"])
@@ -178,9 +178,10 @@ def fit(
     embeddings = {"index": index.astype(np.int64)} | embed(
         module, objective, Batches(data.pixels, index, fabric.device)
     )
-    _save(out / "weights.safetensors", lambda path: save_file(state["weights"], path))
-    _save(out / "history.csv", lambda path: pd.DataFrame(state["history"]).to_csv(path, index=False))
-    _save(out / "embeddings.npz", lambda path: np.savez(path, **embeddings))  # written last: marks the run as whole
+    write_whole(out / "weights.safetensors", lambda path: save_file(state["weights"], path))
+    write_whole(out / "history.csv", lambda path: pd.DataFrame(state["history"]).to_csv(path, index=False))
+    # written last: marks the run as whole
+    write_whole(out / "embeddings.npz", lambda path: np.savez(path, **embeddings))
     checkpoint.unlink()
     return load_run(out)
 
@@ -229,7 +230,7 @@ def _claim(out: Path, partition: Partition, vectors: Tensor, config: TrainConfig
     }
     file = out / "config.json"
     if not file.exists():
-        _save(file, lambda path: path.write_text(json.dumps(claim, indent=1) + "\n"))
+        write_whole(file, lambda path: path.write_text(json.dumps(claim, indent=1) + "\n"))
         return
     held = json.loads(file.read_text())
     if held != claim:
@@ -246,8 +247,3 @@ def _cpu_copy(model) -> dict[str, Tensor]:
     return {k: v.detach().cpu().clone(memory_format=torch.contiguous_format) for k, v in model.state_dict().items()}
 
 
-def _save(path: Path, write) -> None:
-    """Whole or not at all: write beside, then rename."""
-    beside = path.with_name("." + path.stem + ".partial" + path.suffix)
-    write(beside)
-    os.replace(beside, path)

@@ -113,7 +113,7 @@ def test_none_makes_all_seen():
 @pytest.mark.parametrize(
     ("unseen", "says"),
     [
-        ("pnuemonia", "did you mean Pneumonia"),
+        ("pnuemonia", "did you mean 'Pneumonia'"),
         (["Edema", "Edema"], "none twice"),
         ("", "at least one"),
         (list(KEYS), "leave some to be seen"),
@@ -186,12 +186,12 @@ def _no_attributes(content):
 @pytest.mark.parametrize(
     ("break_it", "says"),
     [
-        (_unknown_sign, r"Infiltration has the unknown sign opacitty \(did you mean opacity\?\)"),
+        (_unknown_sign, r"Infiltration has the unknown sign opacitty: did you mean 'opacity'\?"),
         (_twice, "Mass more than once"),
         (_missing, "Nodule lacks description"),
-        (_unknown_field, r"Pneumonia has the unknown field synonim \(did you mean synonyms\?\)"),
+        (_unknown_field, r"Pneumonia has the unknown field synonim: did you mean 'synonyms'\?"),
         (_sign_as_text, "Pneumothorax: signs must be a list"),
-        (_default_unseen, r"Oedema \(did you mean Edema\?\)"),
+        (_default_unseen, r"Oedema, not one of its findings: did you mean 'Edema'\?"),
         (_no_attributes, "must hold `attributes`"),
     ],
 )
@@ -212,5 +212,5 @@ def test_no_file_and_no_yaml(tmp_path):
 
 
 def test_findings_of_offers_the_nearest_key():
-    with pytest.raises(ValueError, match="did you mean Pleural_Thickening"):
+    with pytest.raises(ValueError, match="did you mean 'Pleural_Thickening'"):
         findings_of(["Pleural_thickenin"])

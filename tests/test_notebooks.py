@@ -9,7 +9,7 @@ import papermill
 import pytest
 import yaml
 
-from cmdml import run
+from cmdml.study import run
 from cmdml.training import TrainConfig
 
 NOTEBOOKS = sorted((run.ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
@@ -80,7 +80,7 @@ def test_papermill_finds_the_parameters(path):
 
 
 def test_defaults_have_their_declared_type(path):
-    from cmdml.parameters import checked
+    from cmdml.study.parameters import checked
 
     for name, kind in run.declared_parameters(path).items():
         assert checked(name, defaults(path)[name], kind, {}) == defaults(path)[name]

@@ -10,16 +10,16 @@ from __future__ import annotations
 
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
-from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from cmdml import store
-from cmdml.decoding import cores, decode_blocks, png_pixels
 from cmdml.findings import KEYS
+from cmdml.names import nearest
 from cmdml.radiographs import SPLITS, RadiographSet, write_radiographs
+from cmdml.sources.decoding import cores, decode_blocks, png_pixels
 
 IMAGES = 112_120  # radiographs in the full release
 SPLIT_RULES = ("auto", "official", "hash")
@@ -157,8 +157,7 @@ def _read_entries(path: Path) -> pd.DataFrame:
     for image, names in zip(table["image"], labels, strict=True):
         if not names <= known or ("No Finding" in names and len(names) > 1):
             odd = min(names - known, default="No Finding")
-            hint = f"; did you mean {close[0]}?" if (close := get_close_matches(odd, KEYS, 1)) else ""
-            raise ValueError(f"{path}: image {image} has the label {odd!r} among {sorted(names)}{hint}")
+            raise ValueError(f"{path}: image {image} has the label {odd!r} among {sorted(names)}; {nearest(odd, KEYS)}")
     for key in KEYS:
         table[key] = labels.map(lambda names, key=key: key in names).astype(np.uint8)
     return table
@@ -174,9 +173,8 @@ def _assign(table: pd.DataFrame, root: Path, splits, seed: int) -> tuple[list[st
     elif splits == "auto" or place.is_dir():
         lists = {name: place / f"{name}_list.txt" for name in SPLITS}
     else:
-        near = get_close_matches(str(splits), SPLIT_RULES, 1)
-        hint = f"did you mean {near[0]!r}?" if near else f"use {', '.join(SPLIT_RULES)} or a folder with three lists"
-        raise ValueError(f"splits={splits!r} is neither a rule nor a folder; {hint}")
+        hint = nearest(splits, SPLIT_RULES)
+        raise ValueError(f"splits={splits!r} is neither a folder with three lists nor a rule; {hint}")
     split: dict[str, str] = {}
     for name, path in lists.items():
         if not path.is_file():

@@ -184,8 +184,8 @@ class CrossEntropyLoss(nn.Module):
 
     Where from: the standard multi-label loss on a dot-product compatibility, ours in this form. Relations: with unit
     vectors :math:`v^\top s = 1 - d²/2`, so that it differs from ``euclidean`` in the link from distance to probability
-    only; with ``one_hot`` semantics it is an ordinary classifier, the one that :func:`cmdml.controls.nearest_seen` and
-    the ceiling ``supervised`` stand on. Degenerate batches: exact 0 of the missing term. Score: dot product, which has
+    only; with ``one_hot`` semantics it is an ordinary classifier, the one that ``nearest_seen`` and the ceiling
+    ``supervised`` stand on. Degenerate batches: exact 0 of the missing term. Score: dot product, which has
     the order of z within an image and across images.
     """
 

@@ -12,8 +12,8 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
-from .bootstrap import patient_multiplicities, percentile_interval, weighted_auroc_ap
-from .findings import SeenUnseen
+from cmdml.evaluation.bootstrap import patient_multiplicities, percentile_interval, weighted_auroc_ap
+from cmdml.findings import SeenUnseen
 
 PROTOCOLS = ("abnormal", "all")
 

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from cmdml.bootstrap import patient_multiplicities
-from cmdml.calibration import calibrated_stacking, reliability
-from cmdml.evaluation import (
+from cmdml.evaluation.bootstrap import patient_multiplicities
+from cmdml.evaluation.calibration import calibrated_stacking, reliability
+from cmdml.evaluation.metrics import (
     PROTOCOLS,
     age_bands,
     evaluate,

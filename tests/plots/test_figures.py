@@ -11,16 +11,16 @@ import pytest
 from matplotlib.colors import to_hex
 from sklearn.metrics import auc, roc_auc_score
 
-from cmdml import plots
 from cmdml.findings import KEYS, SeenUnseen
 from cmdml.loss import weighted_focused_euclidean
+from cmdml.plots import figures
 
 FINDINGS = SeenUnseen(("Effusion", "Edema", "Pleural_Thickening", "Hernia"), ("Edema",))
 
 
 @pytest.fixture
 def ax():
-    plots.style()
+    figures.style()
     fig, ax = plt.subplots()
     yield ax
     fig.canvas.draw()  # what cannot be drawn fails here
@@ -33,15 +33,15 @@ def generator():
 
 
 def test_seen_and_unseen_keep_their_colours():
-    assert plots.colours(FINDINGS) == [plots.SEEN, plots.UNSEEN, plots.SEEN, plots.SEEN]
-    assert plots.colours(FINDINGS, ["Edema", "Hernia"]) == [plots.UNSEEN, plots.SEEN]
-    assert plots.words("Pleural_Thickening") == "Pleural thickening"
+    assert figures.colours(FINDINGS) == [figures.SEEN, figures.UNSEEN, figures.SEEN, figures.SEEN]
+    assert figures.colours(FINDINGS, ["Edema", "Hernia"]) == [figures.UNSEEN, figures.SEEN]
+    assert figures.words("Pleural_Thickening") == "Pleural thickening"
 
 
 def test_style_makes_figures_that_fit_the_column_and_stay_sharp():
-    plots.style()
+    figures.style()
     width = plt.rcParams["figure.figsize"][0]
-    assert width == plots.WIDTH and plt.rcParams["savefig.dpi"] * width >= 1000
+    assert width == figures.WIDTH and plt.rcParams["savefig.dpi"] * width >= 1000
     # shown 700 px wide, a letter must be at least 11 px high
     assert (
         min(plt.rcParams[k] for k in ("xtick.labelsize", "legend.fontsize", "axes.labelsize")) / 72 * 700 / width >= 11
@@ -50,18 +50,18 @@ def test_style_makes_figures_that_fit_the_column_and_stay_sharp():
 
 def test_finding_counts_sorts_counts_and_colours(ax):
     labels = np.repeat([[1, 0, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0]], [5, 2, 4], axis=0)  # counts 7, 2, 4, 0
-    plots.finding_counts(labels, FINDINGS, ax)
+    figures.finding_counts(labels, FINDINGS, ax)
     assert [bar.get_width() for bar in ax.patches] == [0, 2, 4, 7]
     assert [t.get_text() for t in ax.get_yticklabels()] == ["Hernia", "Edema", "Pleural thickening", "Effusion"]
     assert (
         [to_hex(t.get_color()) for t in ax.get_yticklabels()][1]
         == to_hex(ax.patches[1].get_facecolor())
-        == plots.UNSEEN
+        == figures.UNSEEN
     )
 
 
 def test_counts_bar_gathers_the_tail(ax):
-    plots.counts_bar([1, 1, 2, 7, 9], ax, xlabel="films", ylabel="patients", most=4)
+    figures.counts_bar([1, 1, 2, 7, 9], ax, xlabel="films", ylabel="patients", most=4)
     assert [bar.get_height() for bar in ax.patches] == [2, 1, 0, 2]
     assert [t.get_text() for t in ax.get_xticklabels()] == ["1", "2", "3", "4+"]
 
@@ -69,21 +69,21 @@ def test_counts_bar_gathers_the_tail(ax):
 def test_heatmap_writes_its_numbers_and_leaves_the_blank_blank(ax):
     matrix = np.full((4, 4), 0.25)
     np.fill_diagonal(matrix, np.nan)
-    plots.heatmap(matrix, FINDINGS, ax)
+    figures.heatmap(matrix, FINDINGS, ax)
     assert [t.get_text() for t in ax.texts] == ["0.25"] * 12
-    assert to_hex(ax.get_xticklabels()[1].get_color()) == plots.UNSEEN
+    assert to_hex(ax.get_xticklabels()[1].get_color()) == figures.UNSEEN
 
 
 def test_radiograph_keeps_the_grey_scale(ax, generator):
     pixels = generator.integers(40, 200, (64, 64), np.uint8)
-    plots.radiograph(ax, pixels, "Edema", colour=plots.UNSEEN)
+    figures.radiograph(ax, pixels, "Edema", colour=figures.UNSEEN)
     assert ax.images[0].get_clim() == (0, 255)  # no stretching: a dark film stays dark
-    assert np.array_equal(ax.images[0].get_array(), pixels) and to_hex(ax.title.get_color()) == plots.UNSEEN
+    assert np.array_equal(ax.images[0].get_array(), pixels) and to_hex(ax.title.get_color()) == figures.UNSEEN
 
 
 def test_radiograph_grid_places_rows_and_leaves_gaps_empty(generator):
     pixels = generator.integers(0, 255, (64, 64), np.uint8)
-    fig = plots.radiograph_grid(
+    fig = figures.radiograph_grid(
         [("Edema", [(pixels, "a", "red")] * 3), ("Hernia", [(pixels, "b", "red")])], "phantom", columns=3
     )
     assert [len(ax.images) for ax in fig.axes] == [1, 1, 1, 1, 0, 0]
@@ -96,7 +96,7 @@ def test_radiograph_grid_places_rows_and_leaves_gaps_empty(generator):
 def test_loss_figure_draws_the_loss_of_the_package(alpha, tau):
     import torch
 
-    fig = plots.loss_figure((0, 2), alpha=alpha, tau=tau)
+    fig = figures.loss_figure((0, 2), alpha=alpha, tau=tau)
     for ax, term, label in zip(fig.axes, ("positive", "negative"), (1.0, 0.0), strict=True):
         for line, gamma in zip(ax.lines, (0, 2), strict=True):
             d, drawn = line.get_data()
@@ -110,7 +110,7 @@ def test_loss_figure_draws_the_loss_of_the_package(alpha, tau):
 def test_history_marks_the_epoch_that_is_kept():
     table = pd.DataFrame({"epoch": [1, 2, 3], "loss": [3.0, 2.0, 1.0], "loss_positive": [1.0, 0.5, 0.2],
                           "loss_negative": [2.0, 1.5, 0.8], "val_seen_auroc": [0.6, 0.8, 0.7]})  # fmt: skip
-    fig = plots.history(table)
+    fig = figures.history(table)
     left, right = fig.axes
     assert [t.get_text() for t in left.get_legend().texts] == ["total", "positive", "negative"]
     assert (
@@ -130,7 +130,7 @@ def per_finding_table():
 
 
 def test_per_finding_draws_both_protocols_unseen_below_and_undefined_empty(ax):
-    plots.per_finding(per_finding_table(), FINDINGS, ax)
+    figures.per_finding(per_finding_table(), FINDINGS, ax)
     assert [t.get_text() for t in ax.get_yticklabels()] == [
         "Edema (11)",
         "Hernia (31)",
@@ -148,7 +148,7 @@ def test_per_finding_draws_both_protocols_unseen_below_and_undefined_empty(ax):
 def test_curve_is_that_of_the_scores(ax, generator, kind):
     labels = generator.integers(0, 2, 200)
     scores = labels + generator.normal(size=200)
-    plots.curve(labels, scores, ax, kind=kind)
+    figures.curve(labels, scores, ax, kind=kind)
     x, y = ax.lines[0].get_data()
     if kind == "roc":
         assert auc(x, y) == pytest.approx(roc_auc_score(labels, scores))
@@ -161,34 +161,34 @@ def test_curve_is_that_of_the_scores(ax, generator, kind):
 
 
 def test_curve_of_an_undefined_finding_is_empty(ax):
-    plots.curve(np.zeros(5), np.arange(5.0), ax)
+    figures.curve(np.zeros(5), np.arange(5.0), ax)
     assert not ax.lines
 
 
 def test_protocol_scores_puts_the_finding_on_top(ax):
-    plots.protocol_scores(np.array([3.0, 4.0]), np.array([1.0, 2.0]), np.array([0.0]), ax, colour=plots.UNSEEN)
+    figures.protocol_scores(np.array([3.0, 4.0]), np.array([1.0, 2.0]), np.array([0.0]), ax, colour=figures.UNSEEN)
     assert [t.get_text() for t in ax.get_yticklabels()][-1] == "has the finding"
-    assert to_hex(ax.patches[-1].get_facecolor()) == plots.UNSEEN
+    assert to_hex(ax.patches[-1].get_facecolor()) == figures.UNSEEN
 
 
 def test_ranking_orders_ticks_and_names_what_is_missed(ax):
     scores, truth = np.array([-1.0, -0.2, -3.0, -2.0]), np.array([0, 1, 1, 0])
-    plots.ranking(ax, scores, truth, FINDINGS, k=2)
+    figures.ranking(ax, scores, truth, FINDINGS, k=2)
     assert [t.get_text() for t in ax.texts] == ["Edema  ✓", "Effusion"]
     assert ax.get_xlabel() == "missed: Pleural thickening"
     assert [bar.get_width() for bar in ax.patches] == pytest.approx([1, 2 / 2.8])
 
 
 def test_ranking_survives_equal_scores(ax):
-    plots.ranking(ax, np.zeros(4), np.zeros(4), FINDINGS, k=3)
+    figures.ranking(ax, np.zeros(4), np.zeros(4), FINDINGS, k=3)
     assert len(ax.texts) == 3 and ax.get_xlabel() == ""
 
 
 def test_projection_names_every_anchor_without_overlap(ax, generator):
     findings = SeenUnseen(KEYS, ("Edema",))
     anchors = np.zeros((len(KEYS), 2)) + 1e-3 * generator.random((len(KEYS), 2))  # all in one place: the hardest case
-    plots.projection(generator.normal(size=(50, 2)), ["grey"] * 50, anchors, findings, ax)
-    assert sorted(t.get_text().strip() for t in ax.texts) == sorted(map(plots.words, KEYS))
+    figures.projection(generator.normal(size=(50, 2)), ["grey"] * 50, anchors, findings, ax)
+    assert sorted(t.get_text().strip() for t in ax.texts) == sorted(map(figures.words, KEYS))
     ax.figure.canvas.draw()
     boxes = [t.get_window_extent() for t in ax.texts]
     assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
@@ -197,12 +197,12 @@ def test_projection_names_every_anchor_without_overlap(ax, generator):
 def test_distances_mark_the_medians(ax, generator):
     distance, positive = generator.random((30, 2)), np.zeros((30, 2), bool)
     positive[:5] = True
-    plots.distances(distance, positive, ax, colour=plots.SEEN)
+    figures.distances(distance, positive, ax, colour=figures.SEEN)
     marks = [segment[0, 0] for c in ax.collections for segment in c.get_segments()]
     assert marks == pytest.approx([np.median(distance[~positive]), np.median(distance[positive])])
     assert [t.get_text() for t in ax.get_legend().texts] == ["negative pairs (50)", "positive pairs (10)"]
 
 
 def test_distances_without_a_positive_pair(ax, generator):
-    plots.distances(generator.random((9, 1)), np.zeros((9, 1), bool), ax, colour=plots.UNSEEN)
+    figures.distances(generator.random((9, 1)), np.zeros((9, 1), bool), ax, colour=figures.UNSEEN)
     assert [t.get_text() for t in ax.get_legend().texts][1] == "positive pairs (0)"

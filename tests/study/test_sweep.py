@@ -8,10 +8,11 @@ import pandas as pd
 import pytest
 from conftest import make_tiny
 
-from cmdml import run, sweep
-from cmdml.evaluation import evaluate, paired_difference
+from cmdml.evaluation.metrics import evaluate, paired_difference
+from cmdml.evaluation.testset import TestSet
 from cmdml.findings import DEFAULT_UNSEEN, KEYS, split_findings
-from cmdml.sweep_tables import _pairs, collect, interval
+from cmdml.study import plan, run, sweep
+from cmdml.study.tables import _pairs, collect, interval
 
 METHODS = {"focused": {}, "twin": {}, "bce": {"objective": "bce"}, "supervised": {"unseen": "none", "only": "default"}}
 TUNING = {"seed": 1, "lr": [0.001, 0.003], "methods": ["focused", "bce"]}
@@ -45,45 +46,45 @@ def tables(ran, tmp_path_factory):
 
 
 def scores_of(profile, method, seed):
-    test = sweep.TestSet(profile)
+    test = TestSet(plan.radiographs_of(profile))
     findings = split_findings(KEYS, "default")
-    return test.labels, test.scores(sweep.folder(profile, method, "default", seed)), test.patients, findings
+    return test.labels, test.scores(plan.folder(profile, method, "default", seed) / "training"), test.patients, findings
 
 
 def test_plan_lists_every_run_and_names_what_it_does_not_know(tmp_path):
     profile = profile_in(tmp_path)
     profile["sweep"]["splits"] = ["default", "random"]
-    assert len(sweep.plan(profile)) == 3 * 2 * 2 + 2  # supervised on one split only
-    assert sweep.plan(profile | {"sweep": profile["sweep"] | {"tuning": TUNING}})[-4:] == TRIED
-    assert sweep.plan(profile, ["supervised"]) == [("supervised", "default", 0), ("supervised", "default", 1)]
+    assert len(plan.plan(profile)) == 3 * 2 * 2 + 2  # supervised on one split only
+    assert plan.plan(profile | {"sweep": profile["sweep"] | {"tuning": TUNING}})[-4:] == TRIED
+    assert plan.plan(profile, ["supervised"]) == [("supervised", "default", 0), ("supervised", "default", 1)]
     with pytest.raises(ValueError, match="unknown method 'focussed': did you mean 'focused'"):
-        sweep.plan(profile, ["focussed"])
+        plan.plan(profile, ["focussed"])
     with pytest.raises(ValueError, match="unknown method 'bec': did you mean 'bce'"):
         sweep.train(profile, "bec", "default", 0)
     profile["sweep"]["splits"] = ["randon"]
     with pytest.raises(ValueError, match="unknown split 'randon': did you mean 'random'"):
-        sweep.plan(profile)
+        plan.plan(profile)
 
 
 @pytest.mark.parametrize("name", ["phantom", "nih", "smoke"])
 def test_sweeps_of_the_profiles(name):
     from dataclasses import fields
 
-    from cmdml.baselines import OBJECTIVES
     from cmdml.config import TrainConfig
+    from cmdml.objectives import OBJECTIVES
 
     profile = run.load_profile(name)
-    planned = sweep.plan(profile)
+    planned = plan.plan(profile)
     assert len(planned) == len(set(planned)) and {"focused", "euclidean", "ranking"} <= {one[0] for one in planned}
     names = {field.name for field in fields(TrainConfig)}
     for method in profile["sweep"]["methods"]:
-        values = sweep.settings(profile, method, 3)
+        values = plan.settings(profile, method, 3)
         assert values["objective"] in OBJECTIVES and values["seed"] == 3 and names <= values.keys()
         # one budget for all: only the objective, what it needs, what is asked and a tuned learning rate may differ
         free = {"objective", "gamma", "alpha", "tau", "margin", "direction", "hidden", "normalize", "dim"}
         free |= {"semantics", "keep_no_finding", "unseen", "lr"}
         free |= set() if values["keep_no_finding"] else {"epochs"}
-        ours = sweep.settings(profile, "focused", 3)
+        ours = plan.settings(profile, "focused", 3)
         assert {k: v for k, v in values.items() if k not in free} == {k: v for k, v in ours.items() if k not in free}
 
 
@@ -98,7 +99,7 @@ def test_a_misspelt_parameter_of_a_method_is_refused(tmp_path):
 
 def test_unseen_labels_are_never_used(ran, tmp_path):
     """Every label of an unseen finding outside of the training images is turned over: the same model comes out."""
-    folder, before = tmp_path / "radiographs", sweep.folder(ran, "bce", "default", 0) / "training"
+    folder, before = tmp_path / "radiographs", plan.folder(ran, "bce", "default", 0) / "training"
     shutil.copytree(run.resolve(ran["parameters"]["run_dir"]) / "radiographs", folder)
     table = pd.read_csv(folder / "table.csv", dtype=str, keep_default_na=False)
     other = table["split"] != "train"
@@ -114,7 +115,7 @@ def test_unseen_labels_are_never_used(ran, tmp_path):
 def test_a_run_writes_what_the_evaluation_says(ran):
     labels, scores, patients, findings = scores_of(ran, "focused", 1)
     result = evaluate(labels, scores, patients, findings, replicates=0)
-    folder = sweep.folder(ran, "focused", "default", 1)
+    folder = plan.folder(ran, "focused", "default", 1)
     table, summary = pd.read_csv(folder / "run.csv"), pd.read_csv(folder / "summary.csv")
     np.testing.assert_allclose(table.auroc, result.per_finding.auroc, rtol=1e-5)
     assert list(table.columns[:4]) == ["profile", "method", "split", "seed"] and set(table.seed) == {1}
@@ -127,7 +128,7 @@ def test_a_run_writes_what_the_evaluation_says(ran):
 
 
 def test_a_finished_run_is_not_trained_again(ran):
-    weights = sweep.folder(ran, "bce", "default", 0) / "training/weights.safetensors"
+    weights = plan.folder(ran, "bce", "default", 0) / "training/weights.safetensors"
     before = weights.stat().st_mtime_ns
     sweep.train(ran, "bce", "default", 0)
     assert weights.stat().st_mtime_ns == before
@@ -181,7 +182,7 @@ def test_tables_grow_by_a_method_at_a_time(ran, tables, tmp_path, capsys):
 
     # fewer seeds than are there give no row away
     fewer = with_methods("twin")
-    shutil.rmtree(sweep.folder(fewer, "twin", "default", 1))
+    shutil.rmtree(plan.folder(fewer, "twin", "default", 1))
     before = (out / "methods.csv").read_text()
     collect(fewer, out, replicates=60)
     assert "the rows there stay: twin/default" in capsys.readouterr().out
@@ -257,7 +258,7 @@ def test_every_tuned_method_uses_the_learning_rate_that_seen_validation_labels_c
         best = tried.lr[tried.val_seen_auroc.idxmax()]
         # what trains with the same objective inherits its rate
         for other in profile["sweep"]["methods"]:
-            values = sweep.settings(profile, other, 0)
-            if values["objective"] == sweep.settings(profile, method, 0)["objective"]:
+            values = plan.settings(profile, other, 0)
+            if values["objective"] == plan.settings(profile, method, 0)["objective"]:
                 assert values["lr"] == best, other
         assert tried.used.tolist() == (tried.lr == best).tolist()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from cmdml.controls import swapped_text
+from cmdml.evaluation.controls import swapped_text
 from cmdml.findings import KEYS, split_findings
 
 FINDINGS = split_findings(KEYS)

@@ -1,4 +1,4 @@
-"""Figures of the chapter on evidence: they take the tables that :mod:`cmdml.sweep_tables` writes."""
+"""Figures of the chapter on evidence: they take the tables that :mod:`cmdml.study.tables` writes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 
-from cmdml.plots import OTHER, SEEN, UNSEEN
+from cmdml.plots.figures import OTHER, SEEN, UNSEEN
 
 OWN = "#6b46c1"  # the study's own method; blue and orange are taken
 LABELS = {
@@ -82,7 +82,7 @@ def seen_unseen(rows: pd.DataFrame, methods: Sequence[str], ax: Axes) -> Axes:
 
 
 def reliability_diagram(table: pd.DataFrame, ax: Axes, *, colour: str) -> Axes:
-    """Observed against predicted, from `cmdml.calibration.reliability`; the diagonal is perfect."""
+    """Observed against predicted, from `cmdml.evaluation.calibration.reliability`; the diagonal is perfect."""
     ax.plot([0, 1], [0, 1], color="black", lw=0.8, ls=":")
     # with one positive or none, rounding may put the end of a Wilson interval beyond the share itself
     error = np.abs(table[["low", "high"]].to_numpy().T - table["observed"].to_numpy())

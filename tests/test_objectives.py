@@ -5,15 +5,15 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-import reference_baselines as naive
+import reference_objectives as naive
 import torch
 import torch.nn.functional as F
 
 from cmdml import WeightedFocusedEuclideanLoss, partition, split_findings
-from cmdml.baselines import OBJECTIVES, CrossEntropyLoss, FocusedReading, LabelEmbeddingLoss, RankingLoss
-from cmdml.controls import nearest_seen, random_scores, source_only
+from cmdml.evaluation.controls import nearest_seen, random_scores, source_only
 from cmdml.findings import KEYS
 from cmdml.model import DeepRegressionModule
+from cmdml.objectives import OBJECTIVES, CrossEntropyLoss, FocusedReading, LabelEmbeddingLoss, RankingLoss
 from cmdml.training import TrainConfig
 
 B, C, D = 5, 6, 4

@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import ast
-import difflib
 import types
 import typing
 
-
-def unknown(name: str, valid, what: str) -> ValueError:
-    near = difflib.get_close_matches(str(name), [str(v) for v in valid], n=1, cutoff=0.4)
-    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(map(str, valid)))}."
-    return ValueError(f"unknown {what} {name!r}: {hint}")
+from cmdml.names import unknown
 
 
 def _fits(value, kind) -> bool:

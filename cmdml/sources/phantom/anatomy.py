@@ -1,4 +1,4 @@
-"""Draw phantom radiographs: the anatomy. The 14 findings are in :mod:`cmdml.sources.phantom_findings`.
+"""Draw phantom radiographs: the anatomy. The 14 findings are in :mod:`cmdml.sources.phantom.signs`.
 
 Everything is a formula in film coordinates, x and y in [-1, 1], x to the viewer's right (the patient's left), y
 downwards, one unit being about 18 cm. A pixel only decides where the formulas are sampled, so a 224 px phantom shows
@@ -15,7 +15,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from cmdml.sources.phantom_findings import bend, bump, edge, fluid_surface, paint
+from cmdml.sources.phantom.signs import bend, bump, edge, fluid_surface, paint
 
 TEXTURES = 12  # vessel trees, reticular networks and clouds, shared among patients
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cmdml.decoding import decode, decode_blocks
 from cmdml.findings import KEYS
 from cmdml.radiographs import RadiographSet
 from cmdml.sources import nih
+from cmdml.sources.decoding import decode, decode_blocks
 
 HEAD_2017 = (
     "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position,"
@@ -206,7 +206,7 @@ def test_an_image_that_is_none_is_named(tmp_path, spoil, message):
 
 def test_a_mended_image_lets_the_run_continue(tmp_path, monkeypatch):
     names = a_tree(tmp_path / "nih", 40)
-    monkeypatch.setattr("cmdml.decoding._BLOCK_BYTES", 1)
+    monkeypatch.setattr("cmdml.sources.decoding._BLOCK_BYTES", 1)
     damaged = tmp_path / "nih" / "images" / names[35]
     whole = damaged.read_bytes()
     damaged.write_bytes(whole[:-60] + bytes(60))  # same size: the request stays the same
@@ -255,7 +255,7 @@ def edit(path, old, new):
         (
             lambda r: edit(r / "Data_Entry_2017_v2020.csv", "Hernia", "Herna"),
             ValueError,
-            "'Herna'.*did you mean Hernia",
+            "'Herna'.*did you mean 'Hernia'",
         ),
         (lambda r: edit(r / "Data_Entry_2017_v2020.csv", "Patient ID", "Pat"), ValueError, "no column 'Patient ID'"),
         (lambda r: (r / "Data_Entry_2017_v2020.csv").unlink(), FileNotFoundError, r"no Data_Entry_2017\*\.csv"),
@@ -294,7 +294,8 @@ def test_a_patient_in_two_lists_is_named_before_anything_is_decoded(tmp_path, mo
 
 
 @pytest.mark.parametrize(
-    "splits, message", [("offical", "did you mean 'official'"), ("/no/such/folder", "neither a rule nor a folder")]
+    "splits, message",
+    [("offical", "did you mean 'official'"), ("/no/such/folder", "neither a folder with three lists nor a rule")],
 )
 def test_an_unknown_split_rule_is_an_error(tmp_path, splits, message):
     a_tree(tmp_path / "nih")

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from .evaluation import harmonic_mean
-from .findings import SeenUnseen
+from cmdml.evaluation.metrics import harmonic_mean
+from cmdml.findings import SeenUnseen
 
 
 @dataclass(frozen=True)

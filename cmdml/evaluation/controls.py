@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cmdml.bootstrap import patient_multiplicities, percentile_interval, weighted_auroc_ap
+from cmdml.evaluation.bootstrap import patient_multiplicities, percentile_interval, weighted_auroc_ap
 
 
 def nearest_seen(scores, vectors, findings) -> np.ndarray:
@@ -86,7 +86,7 @@ def swapped_text(labels, scores, patients, findings, *, replicates: int = 1000, 
 
     Parameters
     ----------
-    labels, scores : (N, C), as for :func:`cmdml.evaluation.evaluate`.
+    labels, scores : (N, C), as for :func:`cmdml.evaluation.metrics.evaluate`.
     patients : (N,)
     findings : SeenUnseen, with at least two unseen findings.
     replicates, seed : of the patient bootstrap.

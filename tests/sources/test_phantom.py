@@ -12,8 +12,9 @@ from cmdml import sources
 from cmdml.findings import KEYS
 from cmdml.radiographs import RadiographSet
 from cmdml.sources import phantom
-from cmdml.sources.phantom_drawing import diaphragm, draw_block, outer_border
-from cmdml.sources.phantom_findings import PAINTERS, bend
+from cmdml.sources.phantom import sampling
+from cmdml.sources.phantom.anatomy import diaphragm, draw_block, outer_border
+from cmdml.sources.phantom.signs import PAINTERS, bend
 
 FILMS = 32
 
@@ -221,12 +222,12 @@ def test_a_film_does_not_depend_on_the_films_drawn_with_it():
 
 def test_label_sets_follow_nih():
     table = phantom.sample_table(30_000, seed=0)
-    sets = pd.read_csv(phantom.COUNTS)
+    sets = pd.read_csv(sampling.COUNTS)
     weight = sets["images"] / sets["images"].sum()
     labels = table[list(KEYS)]
     for key in KEYS:
         expected = weight[sets["findings"].str.split("|").map(lambda names, key=key: key in names)].sum()
-        expected = max(expected, phantom.FLOOR)
+        expected = max(expected, sampling.FLOOR)
         assert labels[key].mean() == pytest.approx(expected, rel=0.12), key
     assert labels.any(axis=1).mean() == pytest.approx(1 - 60361 / 112120, abs=0.02)
     assert (table["view"] == "AP").mean() == pytest.approx(44810 / 112120, abs=0.02)
@@ -248,7 +249,7 @@ def test_patients_are_in_one_split_and_every_finding_is_in_each():
     patients = table.drop_duplicates("patient")["split"].value_counts(normalize=True)
     assert [patients[s] for s in ("train", "val", "test")] == pytest.approx([0.5, 0.1, 0.4], abs=0.002)
     films_each = table.groupby("patient").size()
-    assert films_each.max() == phantom.MOST_FILMS and films_each.median() == 1
+    assert films_each.max() == sampling.MOST_FILMS and films_each.median() == 1
     for split, rows in table.groupby("split"):
         assert (rows[list(KEYS)].sum() >= int(0.01 * len(rows))).all(), split
 
@@ -290,14 +291,14 @@ def test_requests_out_of_range_are_refused(tmp_path, options, words):
 def test_unknown_source_or_option_names_the_nearest(tmp_path):
     with pytest.raises(ValueError, match="did you mean 'phantom'"):
         sources.prepare("phantoms", tmp_path)
-    with pytest.raises(ValueError, match="no option 'image'.*did you mean 'images'"):
+    with pytest.raises(ValueError, match="unknown option of source phantom 'image'.*did you mean 'images'"):
         sources.prepare("phantom", tmp_path, image=3)
     for prepare in sources.SOURCES.values():
         assert "folder" in inspect.signature(prepare).parameters
 
 
 def test_the_script_counts_label_sets():
-    path = phantom.COUNTS.with_name("make_label_sets.py")
+    path = sampling.COUNTS.with_name("make_label_sets.py")
     spec = importlib.util.spec_from_file_location("make_label_sets", path)
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
@@ -308,5 +309,5 @@ def test_the_script_counts_label_sets():
     assert sets.values.tolist() == [["AP", "Atelectasis|Effusion", 2], ["PA", "No Finding", 1]]
     assert about["patients_by_images"] == {"1": 1, "2": 1}
     assert about["patients_by_sex_and_age"] == {"F": {"30": 2}}
-    published = json.loads(phantom.COUNTS.with_suffix(".json").read_text())
-    assert published["images"] == pd.read_csv(phantom.COUNTS)["images"].sum() == 112120
+    published = json.loads(sampling.COUNTS.with_suffix(".json").read_text())
+    assert published["images"] == pd.read_csv(sampling.COUNTS)["images"].sum() == 112120

@@ -13,12 +13,14 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
-from cmdml.parameters import checked, declarations, parameters, unknown
+from cmdml.files import write_json
+from cmdml.names import unknown
+from cmdml.study.parameters import checked, declarations, parameters
 
 __all__ = ["ROOT", "declared_parameters", "environment", "execute", "load_profile", "manifest", "notebook_parameters",
            "parameters", "resolve"]  # fmt: skip
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("cmdml", "torch", "torchvision", "lightning-fabric", "numpy", "pandas", "scikit-learn", "safetensors",
             "sentence-transformers", "papermill")  # fmt: skip
 PROFILE_KEYS = ("title", "description", "parameters", "variants", "sweep")
@@ -69,13 +71,6 @@ def environment() -> dict:
     }
 
 
-def _write_json(path: Path, content: dict) -> None:
-    partial = path.with_name(path.name + ".partial")
-    plain = lambda value: value.item() if hasattr(value, "item") else str(value)  # noqa: E731  numpy scalars, paths
-    partial.write_text(json.dumps(content, indent=2, default=plain) + "\n")
-    os.replace(partial, path)
-
-
 def manifest(out, *, profile, parameters, radiographs=None, seed=None, started=None, **extra) -> dict:
     """Write ``out/manifest.json``, whole or not at all, and return its content.
 
@@ -85,7 +80,7 @@ def manifest(out, *, profile, parameters, radiographs=None, seed=None, started=N
         Folder of the results that the manifest vouches for; created if need be.
     profile : str
     parameters : dict
-        As returned by :func:`~cmdml.parameters.parameters`.
+        As returned by :func:`~cmdml.study.parameters.parameters`.
     radiographs : RadiographSet, optional
         Its card's SHA-256 becomes ``data_sha256``.
     seed : int, optional
@@ -115,7 +110,7 @@ def manifest(out, *, profile, parameters, radiographs=None, seed=None, started=N
     }
     out = resolve(out)
     out.mkdir(parents=True, exist_ok=True)
-    _write_json(out / "manifest.json", content)
+    write_json(out / "manifest.json", content)
     return content
 
 
@@ -135,7 +130,8 @@ def load_profile(name_or_path, overrides: dict | None = None, *, notebooks=ROOT 
     -------
     dict
         ``name``, ``title``, ``description``, ``parameters`` (flat; overridden; with ``profile`` and ``run_dir``),
-        ``variants`` ({variant: {parameter: value}}), ``sweep`` (``seeds``, ``splits``, ``methods``; see `cmdml.sweep`).
+        ``variants`` ({variant: {parameter: value}}), ``sweep`` (``seeds``, ``splits``, ``methods``; see
+        :mod:`cmdml.study.plan`).
 
     Raises
     ------
@@ -203,7 +199,7 @@ def execute(notebook, out, parameters: dict) -> Path:
     return out
 
 
-if __name__ == "__main__":  # python -m cmdml.run NOTEBOOK OUT '{"parameter": value}'
+if __name__ == "__main__":  # python -m cmdml.study.run NOTEBOOK OUT '{"parameter": value}'
     source, target, given = sys.argv[1:]
     print(f"{source} -> {target} ...", flush=True)
     try:

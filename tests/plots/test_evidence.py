@@ -10,8 +10,7 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
 
-from cmdml import plots
-from cmdml import plots_evidence as evidence
+from cmdml.plots import evidence, figures
 
 
 @pytest.fixture
@@ -44,7 +43,7 @@ def test_seen_unseen_reads_both_means_in_their_colours(ax):
     evidence.seen_unseen(rows, ["focused", "name", "absent"], ax)
     seen, unseen = ax.collections[1], ax.collections[3]
     assert list(seen.get_offsets()[:, 0]) == [0.8, 0.7] and list(unseen.get_offsets()[:, 0]) == [0.6, 0.5]
-    assert to_hex(seen.get_facecolor()[0]) == plots.SEEN and to_hex(unseen.get_facecolor()[0]) == plots.UNSEEN
+    assert to_hex(seen.get_facecolor()[0]) == figures.SEEN and to_hex(unseen.get_facecolor()[0]) == figures.UNSEEN
 
 
 def test_loss_grid_writes_each_value_in_its_cell(ax):

@@ -8,7 +8,7 @@ import nbformat
 import papermill
 import pytest
 
-from cmdml import run
+from cmdml.study import run
 
 DECLARED = """gamma: float = 2.0  # focusing exponent; 0 = no focusing
 epochs: int = 3
@@ -30,7 +30,7 @@ def notebook(tmp_path):
     cells = [
         nbformat.v4.new_markdown_cell("# A small notebook"),
         nbformat.v4.new_code_cell(DECLARED, metadata={"tags": ["parameters"]}),
-        nbformat.v4.new_code_cell("from cmdml import run\nparameters = run.parameters(globals())"),
+        nbformat.v4.new_code_cell("from cmdml.study import run\nparameters = run.parameters(globals())"),
         nbformat.v4.new_code_cell("import os\nprint(os.getcwd(), parameters, run.resolve('data').is_dir())"),
         nbformat.v4.new_code_cell("assert epochs > 0, 'no epochs, no training'"),
     ]
@@ -107,7 +107,9 @@ def test_execute(notebook, tmp_path):
 def test_a_failing_notebook_is_kept_under_another_name(notebook, tmp_path):
     out = tmp_path / "out.ipynb"
     done = subprocess.run(
-        [sys.executable, "-m", "cmdml.run", notebook, out, json.dumps({"epochs": 0})], capture_output=True, text=True
+        [sys.executable, "-m", "cmdml.study.run", notebook, out, json.dumps({"epochs": 0})],
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert "AssertionError: no epochs, no training" in done.stderr and "out.failed.ipynb" in done.stderr

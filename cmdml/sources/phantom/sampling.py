@@ -2,7 +2,7 @@
 
 Label sets, views, sexes, ages and numbers of follow-up films are drawn from the published counts of ChestX-ray14
 (``data/label_sets.csv`` and ``.json``, made by ``data/make_label_sets.py``); the drawing itself is in
-:mod:`cmdml.sources.phantom_drawing` and :mod:`cmdml.sources.phantom_findings`.
+:mod:`cmdml.sources.phantom.anatomy` and :mod:`cmdml.sources.phantom.signs`.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cmdml.decoding import cores
 from cmdml.findings import KEYS
-from cmdml.sources.phantom_drawing import TEXTURES, draw_block
+from cmdml.sources.decoding import cores
+from cmdml.sources.phantom.anatomy import TEXTURES, draw_block
 
-COUNTS = Path(__file__).resolve().parents[2] / "data" / "label_sets.csv"
+COUNTS = Path(__file__).resolve().parents[3] / "data" / "label_sets.csv"
 SHARES = {"train": 0.5, "val": 0.1, "test": 0.4}  # films cost nothing to draw: a large test set narrows intervals
 FLOOR = 0.01  # least share of each split that shows a finding: NIH's Hernia (0.2 %) would leave a test set with two
 MOST_FILMS = 20  # a patient's films; NIH's busiest patient has 184, too many for a set of a few thousand

@@ -1,4 +1,4 @@
-"""What a sweep's runs add up to: tables of means, differences and intervals (see `cmdml.sweep`)."""
+"""What a sweep's runs add up to: tables of means, differences and intervals (see `cmdml.study.sweep`)."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cmdml import run
-from cmdml.bootstrap import percentile_interval
-from cmdml.calibration import calibrated_stacking
-from cmdml.controls import nearest_seen, random_scores, source_only
-from cmdml.evaluation import PROTOCOLS
+from cmdml.evaluation.bootstrap import percentile_interval
+from cmdml.evaluation.calibration import calibrated_stacking
+from cmdml.evaluation.controls import nearest_seen, random_scores, source_only
+from cmdml.evaluation.metrics import PROTOCOLS
+from cmdml.evaluation.testset import TestSet
 from cmdml.findings import findings_of, split_findings
 from cmdml.semantics import semantic_vectors
-from cmdml.sweep import TestSet, folder, plan, settings
+from cmdml.study import run
+from cmdml.study.plan import folder, plan, radiographs_of, settings
 
 TUNING = ["method", "lr", "seed", "val_seen_auroc", "used"]  # columns of tuning.csv
 RUN = ["method", "split", "seed"]
@@ -72,7 +73,7 @@ def collect(profile: dict, out=None, *, replicates: int = 1000) -> Path:
     Tables that lie in ``out`` already grow: a method that is not among the runs keeps its rows, so long as the profile
     would train it the same today, on the same radiographs. A new method is paired with the references among the runs.
     """
-    started, test = datetime.now(UTC), TestSet(profile, replicates)
+    started, test = datetime.now(UTC), TestSet(radiographs_of(profile), replicates)
     planned, out = plan(profile), run.resolve(out or f"data/results/sweep-{profile['name']}")
     found = [one for one in planned if (folder(profile, *one) / "manifest.json").is_file()]
     if not found:
@@ -156,7 +157,8 @@ def _tables(profile: dict, test: TestSet, present: dict) -> dict[str, pd.DataFra
     per_finding, per_metric, draws, curves, grid = [], [], {}, {}, np.linspace(0, 1, 41).round(3)
     for split, seed in dict.fromkeys(one[1:] for one in present):
         findings = split_findings(test.radiographs.findings, split, seed=seed)
-        trained = {m: test.scores(folder(profile, m, s, n)) for m, s, n in present if (s, n) == (split, seed)}
+        here = [method for method, *which in present if which == [split, seed]]
+        trained = {method: test.scores(folder(profile, method, split, seed) / "training") for method in here}
         for method, scores in {**trained, **_untrained(test, findings, trained, seed)}.items():
             about = {"profile": profile["name"], "method": method, "split": split, "seed": seed}
             for tables, table in zip((per_finding, per_metric), test.tables(scores, findings, about), strict=True):

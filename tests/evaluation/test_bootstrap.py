@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from cmdml import bootstrap
-from cmdml.bootstrap import patient_multiplicities, percentile_interval, weighted_auroc_ap
+from cmdml.evaluation import bootstrap
+from cmdml.evaluation.bootstrap import patient_multiplicities, percentile_interval, weighted_auroc_ap
 
 EXACT = 1e-12
 

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from cmdml.batches import Batches, augment
-from cmdml.model import GREY_MEAN, GREY_STD
+from cmdml.extractors import GREY_MEAN, GREY_STD
 from cmdml.sources import phantom
 
 SIZE, BATCH = 224, 32

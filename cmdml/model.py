@@ -5,96 +5,13 @@ from itertools import chain, pairwise
 
 import torch
 import torch.nn.functional as F
-import torchvision
 from torch import Tensor, nn
-from torchvision.models import get_model, list_models
 
+from cmdml.extractors import FrozenFeatures, VisualExtractor
 from cmdml.loss import squared_distance
 from cmdml.names import check
 
 DIRECTIONS = ("joint", "semantic_to_visual", "visual_to_semantic")
-# Grey images see the mean of ImageNet's three channel statistics, so that pretrained filters meet what they know.
-GREY_MEAN, GREY_STD = 0.449, 0.226
-
-
-def small_cnn() -> nn.Module:
-    """Five convolutions for 64 px radiographs on a CPU, some 14 times lighter than ``resnet18``.
-
-    The last maps are pooled to 4 × 4 places, not to one: on a chest film, where a sign lies is half of what it means.
-    """
-    layers, n_in = [], 1
-    for width, stride in ((16, 2), (32, 2), (48, 1), (64, 2), (96, 1)):
-        layers += [nn.Conv2d(n_in, width, 3, stride, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
-        n_in = width
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(16 * n_in, 1))
-
-
-class VisualExtractor(nn.Module):
-    """Any classifier of ``torchvision.models``, or `small_cnn`, as an extractor of features from one-channel images.
-
-    The last linear layer is removed and the first convolution reduced to one input channel (its weights summed
-    over the channels, which equals showing it the grey image three times).
-
-    Parameters
-    ----------
-    backbone : str
-        A name of ``torchvision.models.list_models``: ``densenet121`` (the reference), ``resnet18``, …; or
-        ``small_cnn``, the light default of CPU runs.
-    weights : None or "imagenet"
-        Random initialisation, or ImageNet weights (downloaded by torchvision, if not in its cache).
-
-    Raises
-    ------
-    ValueError
-        For an unknown backbone, one without a linear head, or any other weights: weights trained on the 14 NIH labels
-        have seen the findings that this study calls unseen.
-
-    Attributes
-    ----------
-    features : int
-        Length F of the feature vector.
-    """
-
-    def __init__(self, backbone: str = "densenet121", weights: str | None = None):
-        super().__init__()
-        check(backbone, ["small_cnn", *list_models(module=torchvision.models)], "backbone")
-        if weights not in (None, "", "none", "imagenet"):
-            raise ValueError(
-                f"weights {weights!r} are refused: use none or 'imagenet'. Weights trained on chest X-ray labels have "
-                "seen the unseen findings, which would make the zero-shot result meaningless"
-            )
-        if backbone == "small_cnn":
-            if weights == "imagenet":
-                raise ValueError("small_cnn has no ImageNet weights: use weights none, or another backbone")
-            net = small_cnn()
-        else:
-            net = get_model(backbone, weights="DEFAULT" if weights == "imagenet" else None)
-        net.aux_logits = False  # googlenet and inception_v3 would return a tuple while training
-        heads = [name for name, module in net.named_modules() if isinstance(module, nn.Linear)]
-        if not heads:
-            raise ValueError(
-                f"backbone {backbone!r} has no linear head to remove: choose e.g. 'densenet121' or 'resnet18'"
-            )
-        self.features = net.get_submodule(heads[-1]).in_features
-        _replace(net, heads[-1], nn.Identity())
-        name, stem = next((n, m) for n, m in net.named_modules() if isinstance(m, nn.Conv2d))
-        grey = nn.Conv2d(
-            1, stem.out_channels, stem.kernel_size, stem.stride, stem.padding, stem.dilation, bias=stem.bias is not None
-        )
-        with torch.no_grad():
-            grey.weight.copy_(stem.weight.sum(1, keepdim=True))
-            if stem.bias is not None:
-                grey.bias.copy_(stem.bias)
-        _replace(net, name, grey)
-        self.net = net.to(memory_format=torch.channels_last)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """``images`` (B, 1, H, W), uint8 in [0, 255] or float in [0, 1] -> features (B, F)."""
-        if images.ndim != 4 or images.shape[1] != 1:
-            raise ValueError(f"expected images (B, 1, H, W) with one channel, got {tuple(images.shape)}")
-        scale = 255.0 if images.dtype == torch.uint8 else 1.0
-        images = images.float() / (scale * GREY_STD) - GREY_MEAN / GREY_STD
-        return self.net(images.contiguous(memory_format=torch.channels_last))
 
 
 class DeepRegressionModule(nn.Sequential):
@@ -131,6 +48,9 @@ class CMDML(nn.Module):
         See :class:`DeepRegressionModule`.
     normalize : bool
         Project both embeddings on the unit sphere, so that ``d ∈ [0, 2]``.
+    features : None or int
+        Length F of features that were extracted before (:class:`cmdml.features.FeatureSet`): the extractor is then
+        :class:`~cmdml.extractors.FrozenFeatures`, "images" are (B, F), and ``backbone`` and ``weights`` play no part.
     """
 
     def __init__(
@@ -144,6 +64,7 @@ class CMDML(nn.Module):
         hidden: int | Sequence[int] = 256,
         dropout: float = 0.0,
         normalize: bool = True,
+        features: int | None = None,
     ):
         super().__init__()
         check(direction, DIRECTIONS, "direction")
@@ -151,7 +72,7 @@ class CMDML(nn.Module):
             raise ValueError(f"semantic_vectors must be finite and (C, E), got {tuple(semantic_vectors.shape)}")
         self.normalize = normalize
         self.register_buffer("semantic_vectors", semantic_vectors.detach().clone().float())
-        self.visual_extractor = VisualExtractor(backbone, weights)
+        self.visual_extractor = VisualExtractor(backbone, weights) if features is None else FrozenFeatures(features)
         n_visual, n_semantic = self.visual_extractor.features, semantic_vectors.shape[1]
         n_out = {"joint": dim, "semantic_to_visual": n_visual, "visual_to_semantic": n_semantic}[direction]
         stays = nn.Identity()
@@ -174,8 +95,3 @@ class CMDML(nn.Module):
     def score(self, images: Tensor) -> Tensor:
         """Score of every finding, (B, C): ``-d²``, higher = more likely."""
         return -squared_distance(*self(images))
-
-
-def _replace(net: nn.Module, name: str, module: nn.Module) -> None:
-    parent, _, child = name.rpartition(".")
-    setattr(net.get_submodule(parent), child, module)

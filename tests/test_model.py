@@ -5,8 +5,8 @@ import torch
 from torchvision.models import get_model
 
 from cmdml import CMDML
+from cmdml.extractors import GREY_MEAN, GREY_STD, VisualExtractor
 from cmdml.loss import squared_distance
-from cmdml.model import GREY_MEAN, GREY_STD, VisualExtractor
 
 VECTORS = torch.nn.functional.normalize(torch.randn(14, 20, generator=torch.Generator().manual_seed(0)))
 LIGHT = "small_cnn"

@@ -1,9 +1,10 @@
 """Plant bugs in the package, one at a time, and see whether the tests notice: ``make mutants``.
 
-Every mutant changes one place: a comparison, an operator, a constant, a condition, a keyword argument, a statement that is
-left out. They are drawn with a seed, as evenly over the files as their number of places allows. The tests that mirror the
-file run first, then those of its folder, then all; the first failure kills the mutant. Results go to a file of JSON lines,
-one a mutant, so that an interrupted run goes on where it stopped; a mutant whose file has changed since is run again.
+Every mutant changes one place: a comparison, an operator, a constant, a condition, a keyword argument, a statement that
+is left out. They are drawn with a seed, as evenly over the files as their number of places allows. The tests that mirror
+the file run first, then those of its folder, then all; the first failure kills the mutant. Results go to a file of JSON
+lines, one a mutant, so that an interrupted run goes on where it stopped; a mutant whose file has changed since is run
+again.
 
     python tests/mutants.py --count 200 --seed 0 --out runs/mutants/0.jsonl
 """
@@ -33,8 +34,8 @@ COMPARE = {ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, a
 OPERATE = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.FloorDiv: ast.Mult,
            ast.BitAnd: ast.BitOr, ast.BitOr: ast.BitAnd}  # fmt: skip
 # What a test cannot or need not notice: words for people, looks of figures, type hints, progress bars.
-QUIET = {"desc", "unit", "postfix", "title", "label", "fontsize", "color", "colour", "lw", "ls", "alpha", "pad", "disable",
-         "progress", "refresh", "stacklevel", "figsize", "encoding", "kind", "ensure_ascii", "indent"}  # fmt: skip
+QUIET = {"desc", "unit", "postfix", "title", "label", "fontsize", "color", "colour", "lw", "ls", "alpha", "pad",
+         "disable", "progress", "refresh", "stacklevel", "figsize", "encoding", "ensure_ascii", "indent"}  # fmt: skip
 
 
 def places(tree: ast.AST) -> list[tuple[ast.AST, str]]:
@@ -183,7 +184,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=200, help="how many mutants")
     parser.add_argument("--seed", type=int, default=0, help="of the draw")
     parser.add_argument("--only", default="", help="part of a path, e.g. cmdml/loss")
-    parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2)
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="mutants at a time")
     parser.add_argument("--limit", type=float, default=300, help="seconds for one run of tests; more kills the mutant")
     parser.add_argument("--out", type=Path, default=ROOT / "runs/mutants/results.jsonl")
     given = parser.parse_args()
@@ -215,7 +216,8 @@ def main() -> None:
                 done[row["id"]] = row
                 file.write(json.dumps(row) + "\n")
                 file.flush()
-                print(("killed  " if row["killed"] else "ALIVE   ") + f"{row['file']}:{row['line']}  {row['what']}", flush=True)
+                state = "killed  " if row["killed"] else "ALIVE   "
+                print(f"{state}{row['file']}:{row['line']}  {row['what']}", flush=True)
     rows = [done[mutant["id"]] for mutant in mutants]
     print("\n| file | planted | survived |\n|---|---:|---:|")
     planted, alive = Counter(r["file"] for r in rows), Counter(r["file"] for r in rows if not r["killed"])

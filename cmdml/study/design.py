@@ -78,7 +78,7 @@ def patient_folds(patients: Sequence, labels: np.ndarray, n_folds: int, seed: in
 
 
 def pseudo_unseen(seen: Sequence[int], seed: int, *, draws: int, unseen: int) -> list[tuple[int, ...]]:
-    """``draws`` sets of ``unseen`` of the seen findings that play unseen when settings are chosen, disjoint if they fit."""
+    """``draws`` sets of ``unseen`` seen findings, which play unseen when settings are chosen; disjoint if they fit."""
     order = np.random.default_rng(seed).permutation(np.asarray(seen))
     rows = [np.take(order, range(i * unseen, (i + 1) * unseen), mode="wrap") for i in range(draws)]
     return [tuple(sorted(map(int, row))) for row in rows]

@@ -1,0 +1,115 @@
+"""A rotation: every finding takes its turn at being unseen, under one plan (``book/plan.md``).
+
+``python -m cmdml.study.rotation run PROFILE DESIGN METHOD`` scores every film by one method under one design (the
+Snakefile's rule ``rotation_run``); ``python -m cmdml.study.rotation collect PROFILE`` makes the tables
+(:mod:`cmdml.study.anatomy`). A design's scores lie in ``<run_dir>/rotation/<design>/<method>.safetensors``.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import save_file
+
+from cmdml.feature_set import FeatureSet
+from cmdml.files import write_whole
+from cmdml.findings import SeenUnseen, findings_of
+from cmdml.names import check
+from cmdml.semantics import semantic_vectors
+from cmdml.study import run
+from cmdml.study.design import patient_folds, quadruples
+from cmdml.study.scorers import Scorer, methods
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One quadruple and one fold: rows to train, validate and test on, and which findings are seen."""
+
+    findings: SeenUnseen
+    fold: np.ndarray  # (N,) the fold of each film
+    at: int  # which fold is tested
+    labels: np.ndarray  # (N, C)
+
+    @cached_property
+    def test(self) -> np.ndarray:
+        return np.flatnonzero(self.fold == self.at)
+
+    @cached_property
+    def val(self) -> np.ndarray:
+        return np.flatnonzero(self.fold == (self.at + 1) % (self.fold.max() + 1))
+
+    @cached_property
+    def pool(self) -> np.ndarray:
+        """Training films before those with an unseen finding are dropped: the ceiling's."""
+        held = np.union1d(self.test, self.val)
+        return np.setdiff1d(np.arange(len(self.fold)), held)
+
+    @cached_property
+    def train(self) -> np.ndarray:
+        return self.pool[~self.labels[self.pool][:, self.findings.unseen_mask].any(1)]
+
+
+@dataclass(frozen=True)
+class Rotation:
+    """What all methods of one design share: films, quadruples, folds."""
+
+    profile: dict
+    design: int
+    films: FeatureSet
+    sets: tuple[tuple[int, ...], ...]
+    fold: np.ndarray  # (N,)
+
+    @cached_property
+    def random(self) -> FeatureSet:
+        """The same films, seen by a backbone of random weights."""
+        return FeatureSet.load(run.resolve(self.profile["rotation"]["random_features"]))
+
+    @classmethod
+    def of(cls, profile: dict, design: int) -> Rotation:
+        plan, films = profile["rotation"], FeatureSet.load(run.resolve(profile["rotation"]["features"]))
+        signs = semantic_vectors(findings_of(films.findings), "signs").numpy()
+        fold = patient_folds(films.table["patient"].to_numpy(), films.labels, plan["folds"], design)
+        return cls(profile, design, films, tuple(quadruples(signs @ signs.T, design)), fold)
+
+    def cell(self, quadruple: int, at: int) -> Cell:
+        keys = self.films.findings
+        unseen = tuple(keys[c] for c in self.sets[quadruple])
+        return Cell(SeenUnseen(keys, unseen), self.fold, at, self.films.labels)
+
+    def scores(self, method: str) -> tuple[np.ndarray, list[dict]]:
+        """(Q, N, C) scores of every film by the model of its fold, and a row per setting that was tried."""
+        check(method, methods(self.profile["rotation"]), "method")
+        out = np.full((len(self.sets), len(self.films), len(self.films.findings)), np.nan, np.float32)
+        tried = []
+        for quadruple in range(len(self.sets)):
+            scorer = Scorer(self, method, quadruple)
+            chosen, rows = scorer.choose()
+            tried += rows
+            for at in range(self.profile["rotation"]["folds"]):
+                cell = self.cell(quadruple, at)
+                out[quadruple, cell.test] = scorer(cell, chosen, cell.test)
+        return out, tried
+
+
+def folder(profile: dict, design: int) -> Path:
+    """Where the scores of a design lie."""
+    return run.resolve(profile["parameters"]["run_dir"]) / "rotation" / str(design)
+
+
+def score(profile: dict, design: int, method: str) -> Path:
+    """Score all films by one method under one design; returns the file, whose metadata says how it was made."""
+    started, rotation = datetime.now(UTC), Rotation.of(profile, design)
+    scores, tried = rotation.scores(method)
+    about = {
+        "method": method, "design": design, "films_sha256": rotation.films.card["sha256"], "tried": tried,
+        "plan": profile["rotation"], "parameters": profile["parameters"], "commit": run.CODE["commit"],
+        "dirty": run.CODE["dirty"], "seconds": (datetime.now(UTC) - started).total_seconds(),
+    }  # fmt: skip
+    meta = {"about": json.dumps(about)}
+    out = folder(profile, design) / f"{method}.safetensors"
+    return write_whole(out, lambda beside: save_file({"scores": scores}, beside, metadata=meta))

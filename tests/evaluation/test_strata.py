@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-import reference_anatomy as loops
+from evaluation import reference_anatomy as loops
 from sklearn.metrics import roc_auc_score
 
 from cmdml.evaluation import strata as module

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from cmdml.evaluation.bootstrap import patient_multiplicities, percentile_interval, weighted_auroc_ap
+from cmdml.evaluation.strata import protocol_rows
 from cmdml.findings import SeenUnseen
 
 PROTOCOLS = ("abnormal", "all")
@@ -217,11 +218,6 @@ def _summary_rows(protocol, metrics, findings, undefined):
         left_out = [key for key in undefined if key in members.get(metric.partition("_")[2], ())]
         rows.append(row(metric, values[0], low, high, lost, left_out))
     return [*rows, row("n_findings_undefined", len(undefined), np.nan, np.nan, 0, undefined)]
-
-
-def protocol_rows(labels, protocol):
-    """(N,) bool, the images that a protocol keeps."""
-    return labels.any(axis=1) if protocol == "abnormal" else np.ones(len(labels), dtype=bool)
 
 
 def bootstrap_weights(patients, replicates, seed):

@@ -78,7 +78,7 @@ def by_finding(values, finding, findings: int) -> np.ndarray:
     values = np.asarray(values)
     finding = np.broadcast_to(finding, values.shape[:2])
     out = np.full((len(values), findings, values.shape[2]), np.nan, dtype=np.float64)
-    for d, c in {(d, int(c)) for d in range(len(values)) for c in finding[d]}:
+    for d, c in {(i, int(c)) for i in range(len(values)) for c in finding[i]}:
         out[d, c] = values[d, finding[d] == c].mean(axis=0, dtype=np.float64)
     return out
 

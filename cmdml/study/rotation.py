@@ -8,7 +8,7 @@ Snakefile's rule ``rotation_run``); ``python -m cmdml.study.rotation collect PRO
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -80,6 +80,12 @@ class Rotation:
         keys = self.films.findings
         unseen = tuple(keys[c] for c in self.sets[quadruple])
         return Cell(SeenUnseen(keys, unseen), self.fold, at, self.films.labels)
+
+    def without(self, cell: Cell, pseudo: tuple[int, ...]) -> Cell:
+        """The same cell, in which some seen findings play unseen, too."""
+        keys, real = self.films.findings, cell.findings.unseen
+        unseen = tuple(key for c, key in enumerate(keys) if key in real or c in pseudo)
+        return replace(cell, findings=SeenUnseen(keys, unseen))
 
     def scores(self, method: str) -> tuple[np.ndarray, list[dict]]:
         """(Q, N, C) scores of every film by the model of its fold, and a row per setting that was tried."""

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import itertools
 import json
-from dataclasses import fields, replace
+from dataclasses import fields
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import torch
 from sklearn.metrics import roc_auc_score
-from sklearn.preprocessing import StandardScaler
 
 from cmdml import closed_form
 from cmdml.config import TrainConfig
-from cmdml.evaluation.controls import nearest_seen, random_scores, source_only
+from cmdml.evaluation.controls import random_scores, source_only
 from cmdml.evaluation.metrics import age_bands
-from cmdml.findings import SeenUnseen, findings_of
+from cmdml.findings import findings_of
 from cmdml.objectives import USES
 from cmdml.radiographs import Partition
 from cmdml.semantics import semantic_vectors
@@ -54,6 +53,7 @@ class Scorer:
     def __init__(self, rotation: Rotation, method: str, quadruple: int):
         self.rotation, self.method, self.quadruple = rotation, method, quadruple
         self.plan, self.keys = rotation.profile["rotation"], rotation.films.findings
+        self._last = None, None
 
     def settings(self) -> list[dict]:
         """What may be chosen: nothing for scorers without settings."""
@@ -80,16 +80,14 @@ class Scorer:
         val = cell.val[labels[cell.val][:, seen].any(1)]
         seed = 1000 * self.rotation.design + self.quadruple
         draws = [()] if self.method.startswith("ceiling") else pseudo_unseen(seen, seed, **self.plan["pseudo"])
-        rows = []
-        for setting in settings:
-            reached = []
-            for pseudo in draws:
-                unseen = tuple(k for c, k in enumerate(self.keys) if k in cell.findings.unseen or c in pseudo)
-                inner = replace(cell, findings=SeenUnseen(self.keys, unseen))
-                asked = list(pseudo) or list(seen)
-                reached.append(mean_auroc(labels[val][:, asked], self(inner, setting, val)[:, asked]))
-            rows.append({"method": self.method, "design": self.rotation.design, "quadruple": self.quadruple,
-                         "setting": json.dumps(setting), "auroc": float(np.mean(reached)), "used": False})  # fmt: skip
+        reached = np.zeros((len(draws), len(settings)))
+        for i, pseudo in enumerate(draws):  # settings inside: they share what is fitted to the same films
+            inner, asked = self.rotation.without(cell, pseudo), list(pseudo) or list(seen)
+            for j, setting in enumerate(settings):
+                reached[i, j] = mean_auroc(labels[val][:, asked], self(inner, setting, val)[:, asked])
+        about = {"method": self.method, "design": self.rotation.design, "quadruple": self.quadruple}
+        rows = [{**about, "setting": json.dumps(setting), "auroc": float(mean), "used": False}
+                for setting, mean in zip(settings, reached.mean(0), strict=True)]  # fmt: skip
         best = int(np.argmax([row["auroc"] for row in rows]))
         rows[best]["used"] = True
         return settings[best], rows
@@ -117,51 +115,40 @@ class Scorer:
         return done.embeddings["scores"][place[rows]]
 
     def _closed(self, cell: Cell, setting: dict, rows: np.ndarray) -> np.ndarray:
-        labels, seen, ridge = self.rotation.films.labels.astype(float), cell.findings.seen_index, setting["ridge"]
+        films = self.rotation.random if self.method == "random_weights" else self.rotation.films
+        seen, count, gamma = cell.findings.seen_index, len(self.keys), setting["ridge"]
         train = cell.train
         if self.method == "ceiling":
             train = cell.pool
         elif self.method == "ceiling_same_size":
-            drawn = np.random.default_rng([self.rotation.design, self.quadruple, cell.at])
-            train = np.sort(drawn.choice(cell.pool, len(cell.train), replace=False))
-        known, asked = self._features(train)(train, rows)
+            seed = 10_000 * self.rotation.design + 100 * self.quadruple + cell.at
+            train = cell.pool[closed_form.same_size(len(cell.pool), len(cell.train), seed)]
+        ridge = self._ridge(films, train)
+        labels, test = films.labels[train].astype(float), films.pixels[rows].astype(float)
         if self.method.startswith("ceiling"):
-            return closed_form.ridge_scores(known, 2 * labels[train] - 1, asked, ridge)
-        if self.method == "normality":
-            ill = closed_form.ridge_scores(known, labels[train].any(1), asked, ridge)
-            return np.repeat(ill, len(self.keys), axis=1)
-        if self.method == "dap":
-            return self._dap(known, asked, train, seen, ridge)
-        if self.method == "cosine":
-            vectors = self._vectors("signs_text").numpy()
-            shown = labels[train][:, seen].any(1)
-            targets = closed_form.semantic_targets(labels[train][shown], vectors, seen)
-            return closed_form.cosine(closed_form.ridge_scores(known[shown], targets, asked, ridge), vectors)
-        both = closed_form.ridge_scores(known, 2 * labels[train][:, seen] - 1, np.concatenate([asked, known]), ridge)
-        scores, on_train = both[: len(asked)], both[len(asked) :]
-        out = np.zeros((len(rows), len(self.keys)))
-        out[:, seen] = scores
+            return closed_form.ceiling(ridge, labels, test, gamma)
+        labels = labels[:, seen]
         if self.method == "mean_of_seen":
-            out[:, cell.findings.unseen_index] = closed_form.illness(on_train, scores)[:, None]
-            return out
-        semantics = {"signs": "signs", "description": "description"}.get(self.method.split("_")[-1], "signs_text")
-        vectors = self._vectors(semantics).numpy().astype(float)
+            return closed_form.mean_of_seen(ridge, labels, test, count, gamma)
+        if self.method == "normality":
+            return closed_form.normality(ridge, labels, test, count, gamma)
+        if self.method == "dap":
+            signs = self._vectors("signs").numpy() > 0
+            return closed_form.dap(ridge, labels, test, signs[seen], signs, gamma)[0]
+        told = self.method.rpartition("_")[2]
+        vectors = self._vectors(told if told in ("signs", "description") else "signs_text").numpy().astype(float)
         if self.method.startswith("nearest"):
-            return nearest_seen(out, vectors, cell.findings)
-        return closed_form.eszsl(scores, vectors @ vectors.T, seen, setting["semantic_ridge"])
+            return closed_form.nearest(ridge, labels, test, vectors[seen], vectors, gamma)
+        if self.method == "cosine":
+            return closed_form.cosine(ridge, labels, test, vectors[seen], vectors, gamma)
+        return closed_form.eszsl(ridge, labels, test, vectors[seen], vectors, gamma, setting["semantic_ridge"])
 
-    def _features(self, train: np.ndarray):
-        """(rows, rows) -> features of both, scaled on the films ``train``."""
-        films = self.rotation.films if self.method != "random_weights" else self.rotation.random
-        scaler = StandardScaler().fit(films.pixels[train].astype(np.float64))
-        return lambda *rows: tuple(scaler.transform(films.pixels[some].astype(np.float64)) for some in rows)
-
-    def _dap(self, known, asked, train, seen, ridge) -> np.ndarray:
-        signs = (self._vectors("signs").numpy() > 0).astype(float)
-        targets = closed_form.sign_labels(self.rotation.films.labels[train], signs, seen)
-        both = closed_form.ridge_scores(known, 2 * targets - 1, np.concatenate([asked, known]), ridge)
-        mean, spread = both[len(asked) :].mean(0), np.maximum(both[len(asked) :].std(0), 1e-12)
-        return closed_form.dap((both[: len(asked)] - mean) / spread, signs, seen)[0]
+    def _ridge(self, films, train: np.ndarray) -> closed_form.Ridge:
+        """One decomposition for all settings that train on the same films."""
+        key = (id(films), train.tobytes())
+        if key != self._last[0]:
+            self._last = key, closed_form.Ridge(films.pixels[train].astype(float))
+        return self._last[1]
 
     def _pixelless(self, cell: Cell, rows: np.ndarray) -> np.ndarray:
         films = self.rotation.films

@@ -66,7 +66,9 @@ def eszsl_mix(seen_vectors: np.ndarray, all_vectors: np.ndarray, lam: float) -> 
     """
     seen_vectors, all_vectors = _matrix(seen_vectors, "seen_vectors"), _matrix(all_vectors, "all_vectors")
     _positive(lam, "lam")
-    return np.linalg.solve(seen_vectors @ seen_vectors.T + lam * np.eye(len(seen_vectors)), seen_vectors @ all_vectors.T)
+    return np.linalg.solve(
+        seen_vectors @ seen_vectors.T + lam * np.eye(len(seen_vectors)), seen_vectors @ all_vectors.T
+    )
 
 
 def eszsl(ridge: Ridge, labels, test, seen_vectors, all_vectors, gamma: float, lam: float) -> np.ndarray:

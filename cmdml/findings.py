@@ -48,7 +48,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class SeenUnseen:
-    """Which of ``keys`` training may see; all tuples and indices are in the order of ``keys``."""
+    """Which of ``keys`` training may see: keys, (C,) bool masks, int columns, all in the order of ``keys``."""
 
     keys: tuple[str, ...]
     unseen: tuple[str, ...]
@@ -59,22 +59,18 @@ class SeenUnseen:
 
     @property
     def unseen_mask(self) -> np.ndarray:
-        """(C,) bool."""
         return np.array([key in self.unseen for key in self.keys], dtype=bool)
 
     @property
     def seen_mask(self) -> np.ndarray:
-        """(C,) bool."""
         return ~self.unseen_mask
 
     @property
     def unseen_index(self) -> np.ndarray:
-        """Columns of the unseen findings, int."""
         return np.flatnonzero(self.unseen_mask)
 
     @property
     def seen_index(self) -> np.ndarray:
-        """Columns of the seen findings, int."""
         return np.flatnonzero(self.seen_mask)
 
 
@@ -96,8 +92,7 @@ def _read(path: Path, _stamp: tuple[int, int]) -> dict:
     for section in content:
         if section not in SECTIONS:
             raise ValueError(f"{path} has the unknown section {section}: {nearest(section, SECTIONS)}")
-    needed = SECTIONS[:3] if path == FINDINGS_FILE else ()
-    if any(not content.get(section) for section in needed):
+    if path == FINDINGS_FILE and not all(content.get(section) for section in SECTIONS[:3]):
         raise ValueError(f"{path} must hold `attributes`, `default_unseen` and `findings`.")
     attributes = content.get("attributes") or load_attributes()
     if not isinstance(attributes, dict) or not all(isinstance(v, str) and v.strip() for v in attributes.values()):
@@ -114,14 +109,12 @@ def _read(path: Path, _stamp: tuple[int, int]) -> dict:
         twice = [getattr(f, field) for f, text in zip(labelled + extra, said, strict=True) if said.count(text) > 1]
         if twice:
             raise ValueError(f"{path} has the {field} {twice[0]} more than once; every {field} must be unique.")
-    labelled_keys = tuple(finding.key for finding in labelled)
+    keys = tuple(f.key for f in labelled)
     for key in entries["default_unseen"]:
-        if key not in labelled_keys:
-            raise ValueError(
-                f"{path}: default_unseen names {key}, not one of its findings: {nearest(key, labelled_keys)}"
-            )
-    unseen = tuple(key for key in labelled_keys if key in entries["default_unseen"])
-    return {"attributes": attributes, "findings": labelled, "extra": extra, "keys": labelled_keys, "unseen": unseen}
+        if key not in keys:
+            raise ValueError(f"{path}: default_unseen: {key} is not one of its findings: {nearest(key, keys)}")
+    unseen = tuple(key for key in keys if key in entries["default_unseen"])
+    return {"attributes": attributes, "findings": labelled, "extra": extra, "keys": keys, "unseen": unseen}
 
 
 def _parse(path: Path) -> dict:
@@ -178,16 +171,13 @@ def load_findings(path: str | Path = FINDINGS_FILE) -> list[Finding]:
     """All findings of a file: the labelled ones in the data set's order, then its ``extra_findings``.
 
     An extra finding has no label column. It can be scored like any other, because a score needs only its text.
-    A file of one's own may hold nothing but ``extra_findings`` (or a bare list of findings); its signs are then the
-    study's attributes.
+    A file of one's own may be nothing but ``extra_findings`` (or a bare list); the study's attributes then hold.
 
     Raises
     ------
-    FileNotFoundError
-        No such file.
     ValueError
-        A missing, blank or unknown field, an unknown sign, a key, name or description given twice, a file that is
-        no UTF-8 YAML; the message names file and key.
+        A missing, blank or unknown field, an unknown sign, a key, name or description given twice, no UTF-8 YAML
+        (no such file: FileNotFoundError); the message names file and key.
     """
     content = _content(path)
     return content["findings"] + content["extra"]

@@ -22,7 +22,8 @@ RIDGE = cf.Ridge(TRAIN)
 
 @pytest.mark.parametrize("gamma", [0.3, 50.0])
 def test_ridge_is_sklearns(gamma):
-    np.testing.assert_allclose(RIDGE.predict(LABELS, TEST, gamma), naive.ridge(TRAIN, LABELS, TEST, gamma)[1], atol=1e-9)
+    expected = naive.ridge(TRAIN, LABELS, TEST, gamma)[1]
+    np.testing.assert_allclose(RIDGE.predict(LABELS, TEST, gamma), expected, atol=1e-9)
     np.testing.assert_allclose(
         RIDGE.z_scores(LABELS, TEST, gamma), naive.z_scores(TRAIN, LABELS, TEST, gamma), atol=1e-9
     )

@@ -215,7 +215,7 @@ def _no_list(content):
         (_missing, "Nodule lacks description"),
         (_unknown_field, r"Pneumonia has the unknown field synonim: did you mean 'synonyms'\?"),
         (_sign_as_text, "Pneumothorax: signs must be a list"),
-        (_default_unseen, r"Oedema, not one of its findings: did you mean 'Edema'\?"),
+        (_default_unseen, r"Oedema is not one of its findings: did you mean 'Edema'\?"),
         (_blank, "Consolidation lacks description"),
         (_twin, "the description .* more than once"),
         (_unknown_section, r"unknown section extra_finding: did you mean 'extra_findings'\?"),

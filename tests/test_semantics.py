@@ -73,7 +73,8 @@ def test_rows_committed_earlier_never_change():
     known, _ = committed()
     rows = torch.stack([known[text] for finding in FINDINGS for text in (finding.name, finding.description)])
     assert rows.shape == (28, 384)
-    assert hashlib.sha256(rows.numpy().tobytes()).hexdigest() == "401aab9451c6ff98d213aba0fd52dc920a769f708140dd88dfe846ac46d8f754"
+    digest = hashlib.sha256(rows.numpy().tobytes()).hexdigest()
+    assert digest == "401aab9451c6ff98d213aba0fd52dc920a769f708140dd88dfe846ac46d8f754"
 
 
 def _other_texts(vectors, metadata):

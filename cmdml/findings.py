@@ -14,6 +14,7 @@ import yaml
 from cmdml.names import nearest
 
 FINDINGS_FILE = Path(__file__).resolve().parents[1] / "data" / "findings.yaml"
+SECTIONS = ("attributes", "default_unseen", "findings", "extra_findings")
 FIELDS = ("key", "name", "synonyms", "description", "signs", "source")
 
 
@@ -47,7 +48,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class SeenUnseen:
-    """Which of ``keys`` training may see; all tuples and indices are in the order of ``keys``."""
+    """Which of ``keys`` training may see: keys, (C,) bool masks, int columns, all in the order of ``keys``."""
 
     keys: tuple[str, ...]
     unseen: tuple[str, ...]
@@ -58,56 +59,84 @@ class SeenUnseen:
 
     @property
     def unseen_mask(self) -> np.ndarray:
-        """(C,) bool."""
         return np.array([key in self.unseen for key in self.keys], dtype=bool)
 
     @property
     def seen_mask(self) -> np.ndarray:
-        """(C,) bool."""
         return ~self.unseen_mask
 
     @property
     def unseen_index(self) -> np.ndarray:
-        """Columns of the unseen findings, int."""
         return np.flatnonzero(self.unseen_mask)
 
     @property
     def seen_index(self) -> np.ndarray:
-        """Columns of the seen findings, int."""
         return np.flatnonzero(self.seen_mask)
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML in which a key given twice is an error instead of the last one winning."""
+
+    def construct_mapping(self, node, deep=False):
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for (key_node, _), key in zip(node.value, keys, strict=True):
+            if keys.count(key) > 1:
+                raise yaml.constructor.ConstructorError(None, None, f"{key} is given twice", key_node.start_mark)
+        return super().construct_mapping(node, deep)
 
 
 @lru_cache(maxsize=8)
 def _read(path: Path, _stamp: tuple[int, int]) -> dict:
     """The checked content of a findings file; ``_stamp`` makes an edited file a new entry of the cache."""
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path} is not valid YAML: {error}") from error
-    if not isinstance(content, dict) or not {"attributes", "default_unseen", "findings"} <= content.keys():
+    content = _parse(path)
+    for section in content:
+        if section not in SECTIONS:
+            raise ValueError(f"{path} has the unknown section {section}: {nearest(section, SECTIONS)}")
+    if path == FINDINGS_FILE and not all(content.get(section) for section in SECTIONS[:3]):
         raise ValueError(f"{path} must hold `attributes`, `default_unseen` and `findings`.")
-    attributes = content["attributes"]
-    labelled = [_finding(entry, attributes, path) for entry in content["findings"]]
-    extra = [_finding(entry, attributes, path) for entry in content.get("extra_findings") or []]
-    keys = [finding.key for finding in labelled + extra]
-    twice = sorted({key for key in keys if keys.count(key) > 1})
-    if twice:
-        raise ValueError(f"{path} has {', '.join(twice)} more than once; every key must be unique.")
-    labelled_keys = tuple(finding.key for finding in labelled)
-    for key in content["default_unseen"]:
-        if key not in labelled_keys:
-            raise ValueError(
-                f"{path}: default_unseen names {key}, not one of its findings: {nearest(key, labelled_keys)}"
-            )
-    unseen = tuple(key for key in labelled_keys if key in content["default_unseen"])
-    return {"attributes": attributes, "findings": labelled, "extra": extra, "keys": labelled_keys, "unseen": unseen}
+    attributes = content.get("attributes") or load_attributes()
+    if not isinstance(attributes, dict) or not all(isinstance(v, str) and v.strip() for v in attributes.values()):
+        raise ValueError(f"{path}: attributes must map every sign to its definition, such as `round: like a ball`.")
+    entries = {section: content.get(section) or [] for section in SECTIONS[1:]}
+    for section, listed in entries.items():
+        if not isinstance(listed, list):
+            raise ValueError(f"{path}: {section} must be a list, got {listed!r}.")
+    labelled, extra = ([_finding(entry, attributes, path) for entry in entries[s]] for s in SECTIONS[2:])
+    if not labelled + extra:
+        raise ValueError(f"{path} must hold at least one finding, under `findings` or `extra_findings`.")
+    for field in ("key", "name", "description"):
+        said = [" ".join(getattr(finding, field).lower().split()) for finding in labelled + extra]
+        twice = [getattr(f, field) for f, text in zip(labelled + extra, said, strict=True) if said.count(text) > 1]
+        if twice:
+            raise ValueError(f"{path} has the {field} {twice[0]} more than once; every {field} must be unique.")
+    keys = tuple(f.key for f in labelled)
+    for key in entries["default_unseen"]:
+        if key not in keys:
+            raise ValueError(f"{path}: default_unseen: {key} is not one of its findings: {nearest(key, keys)}")
+    unseen = tuple(key for key in keys if key in entries["default_unseen"])
+    return {"attributes": attributes, "findings": labelled, "extra": extra, "keys": keys, "unseen": unseen}
+
+
+def _parse(path: Path) -> dict:
+    """The sections of a file; a bare list of findings stands for ``extra_findings``."""
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 (byte {error.start}); save it again with that encoding.") from error
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    if isinstance(content, list):
+        content = {"extra_findings": content}
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} must hold `findings` or `extra_findings`, each a list.")
+    return content
 
 
 def _finding(entry: dict, attributes: dict, path: Path) -> Finding:
     if not isinstance(entry, dict):
         raise ValueError(f"{path}: every finding needs the fields {', '.join(FIELDS)}, got {entry!r}.")
     label = entry.get("key", "a finding without key")
-    missing = [field for field in FIELDS if not entry.get(field)]
+    missing = [field for field in FIELDS if not entry.get(field) or not str(entry[field]).strip()]
     if missing:
         raise ValueError(f"{path}: {label} lacks {', '.join(missing)}; every finding needs {', '.join(FIELDS)}.")
     for field in entry:
@@ -116,15 +145,22 @@ def _finding(entry: dict, attributes: dict, path: Path) -> Finding:
     for field in ("synonyms", "signs"):
         if not isinstance(entry[field], list):
             raise ValueError(f"{path}: {label}: {field} must be a list such as [a, b], got {entry[field]!r}.")
+    for field in ("key", "name", "description", "source"):
+        if not isinstance(entry[field], str):
+            raise ValueError(f"{path}: {label}: {field} must be text, got {entry[field]!r}; put it in quotes.")
     for sign in entry["signs"]:
         if sign not in attributes:
             raise ValueError(f"{path}: {label} has the unknown sign {sign}: {nearest(sign, attributes)}")
+        if entry["signs"].count(sign) > 1:
+            raise ValueError(f"{path}: {label} has the sign {sign} more than once; name each sign once.")
     text = {field: " ".join(str(entry[field]).split()) for field in ("key", "name", "description", "source")}
     return Finding(synonyms=tuple(entry["synonyms"]), signs=tuple(entry["signs"]), **text)
 
 
 def _content(path: str | Path) -> dict:
     path = Path(path)
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{path} is no regular file; give the path of a findings file such as {FINDINGS_FILE}.")
     if not path.is_file():
         raise FileNotFoundError(f"No findings file at {path}; the study's own is {FINDINGS_FILE}.")
     stat = path.stat()
@@ -135,13 +171,13 @@ def load_findings(path: str | Path = FINDINGS_FILE) -> list[Finding]:
     """All findings of a file: the labelled ones in the data set's order, then its ``extra_findings``.
 
     An extra finding has no label column. It can be scored like any other, because a score needs only its text.
+    A file of one's own may be nothing but ``extra_findings`` (or a bare list); the study's attributes then hold.
 
     Raises
     ------
-    FileNotFoundError
-        No such file.
     ValueError
-        A missing or unknown field, an unknown sign, a key given twice; the message names file and key.
+        A missing, blank or unknown field, an unknown sign, a key, name or description given twice, no UTF-8 YAML
+        (no such file: FileNotFoundError); the message names file and key.
     """
     content = _content(path)
     return content["findings"] + content["extra"]

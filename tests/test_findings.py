@@ -179,20 +179,50 @@ def _default_unseen(content):
     content["default_unseen"] = ["Oedema"]
 
 
-def _no_attributes(content):
-    del content["attributes"]
+def _no_sign_defined(content):
+    content["attributes"]["round"] = " "
+
+
+def _blank(content):
+    content["findings"][8]["description"] = "  "
+
+
+def _twin(content):
+    content["findings"][9]["description"] = content["findings"][10]["description"].upper()
+
+
+def _unknown_section(content):
+    content["extra_finding"] = []
+
+
+def _sign_twice(content):
+    content["findings"][4]["signs"].append("opacity")
+
+
+def _yes(content):
+    content["findings"][4]["key"] = True
+
+
+def _no_list(content):
+    content["extra_findings"] = {"key": "Abscess"}
 
 
 @pytest.mark.parametrize(
     ("break_it", "says"),
     [
         (_unknown_sign, r"Infiltration has the unknown sign opacitty: did you mean 'opacity'\?"),
-        (_twice, "Mass more than once"),
+        (_twice, "the key Mass more than once"),
         (_missing, "Nodule lacks description"),
         (_unknown_field, r"Pneumonia has the unknown field synonim: did you mean 'synonyms'\?"),
         (_sign_as_text, "Pneumothorax: signs must be a list"),
-        (_default_unseen, r"Oedema, not one of its findings: did you mean 'Edema'\?"),
-        (_no_attributes, "must hold `attributes`"),
+        (_default_unseen, r"Oedema is not one of its findings: did you mean 'Edema'\?"),
+        (_blank, "Consolidation lacks description"),
+        (_twin, "the description .* more than once"),
+        (_unknown_section, r"unknown section extra_finding: did you mean 'extra_findings'\?"),
+        (_sign_twice, "Mass has the sign opacity more than once"),
+        (_yes, "key must be text, got True"),
+        (_no_list, "extra_findings must be a list"),
+        (_no_sign_defined, "attributes must map"),
     ],
 )
 def test_a_broken_file_is_refused_by_name(write, content, break_it, says):
@@ -214,3 +244,44 @@ def test_no_file_and_no_yaml(tmp_path):
 def test_findings_of_offers_the_nearest_key():
     with pytest.raises(ValueError, match="did you mean 'Pleural_Thickening'"):
         findings_of(["Pleural_thickenin"])
+
+
+OWN = """- key: Lung_Abscess
+  name: Lung abscess
+  synonyms: [pulmonary abscess]
+  description: A cavity in consolidated lung. It holds an air-fluid level.
+  signs: [opacity, focal, air_fluid_level]
+  source: hansell2008
+"""
+
+
+@pytest.mark.parametrize("head", ["", "extra_findings:\n", "findings:\n"])
+def test_a_file_with_just_ones_own_findings(tmp_path, head):
+    path = tmp_path / "my_findings.yaml"
+    path.write_text(head + OWN, encoding="utf-8")
+    (finding,) = load_findings(str(path))
+    assert finding.key == "Lung_Abscess" and finding.signs == ("opacity", "focal", "air_fluid_level")
+    assert load_attributes(path) == load_attributes()
+
+
+@pytest.mark.parametrize(
+    ("raw", "says"),
+    [
+        (b"extra_findings:\n- key: A\n  key: B\n", "key is given twice"),
+        ("- {key: \u00d6dem}".encode("latin-1"), "is not UTF-8"),
+        (b"", "must hold `findings` or `extra_findings`"),
+        (b"extra_findings: []", "at least one finding"),
+        (b"- 3\n", "every finding needs the fields"),
+    ],
+)
+def test_raw_files_are_refused_in_one_sentence(tmp_path, raw, says):
+    path = tmp_path / "mine.yaml"
+    path.write_bytes(raw)
+    with pytest.raises(ValueError, match=says) as error:
+        load_findings(path)
+    assert "mine.yaml" in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_folder_is_no_findings_file(tmp_path):
+    with pytest.raises(ValueError, match="no regular file"):
+        load_findings(tmp_path)

@@ -1,8 +1,8 @@
 """From one value per (design, quadruple, unseen finding) to the numbers of the study, with their intervals.
 
 ``values`` is (D, K, 1 + R) throughout: D designs, K = quadruples x 4 cells, and the metric at unit weights followed by
-R patient replicates, the *same draws* for every design and every method, so that differences are paired. float32 will
-do: 5 designs x 56 cells x 1,001 are 1.1 MB per method. ``finding`` is (D, K) or (K,): which finding a cell's value is of.
+R patient replicates, the *same draws* for every design and every method, so that differences are paired. float32
+will do: 5 designs x 56 cells x 1,001 are 1.1 MB per method. ``finding`` is (D, K) or (K,): which finding a cell's value is of.
 
 A cell is undefined where its value at unit weights is NaN. Its finding then leaves every mean, in all designs, and the
 result names it; nothing is averaged in silence.
@@ -68,7 +68,7 @@ def estimate(by_design, left_out=(), *, test=False) -> Estimate:
 
 
 def unseen(values, finding, rare=()) -> Estimate:
-    """``U``: mean over cells, then over designs. ``rare`` findings (fewer than 20 positives) give ``U20`` if left out."""
+    """``U``: mean over cells, then over designs; without the ``rare`` findings (under 20 positives), ``U20``."""
     left_out = tuple(sorted({*undefined_findings(values, finding=finding), *rare}))
     return estimate(mean_unseen(values, finding, left_out), left_out)
 

@@ -52,7 +52,7 @@ class Scores:
                 about = json.loads(file.metadata()["about"])
             if about["films_sha256"] != self.films.card["sha256"]:
                 file = self.files[design][method]
-                raise ValueError(f"{file} was made from other features than {plan['features']}: delete it and run again")
+                raise ValueError(f"{file} is not of the features {plan['features']}: delete it and run again")
             self.about.append(about)
         self.rotations = {design: Rotation.of(profile, design) for design in self.designs}
         self.weights, self.unit = bootstrap_weights(self.table["patient"].to_numpy(), plan["replicates"], 0)
@@ -81,8 +81,8 @@ class Scores:
             for quadruple, unseen in enumerate(rotation.sets):
                 asked = [c for c in range(self.labels.shape[1]) if (c not in unseen) == seen]
                 for c in asked:
-                    auroc, _, n = stratified_auroc(self.labels[keep, c], scores[quadruple, keep, c], strata, weights,
-                                                   self.unit[keep])  # fmt: skip
+                    positive, mine = self.labels[keep, c], scores[quadruple, keep, c]
+                    auroc, _, n = stratified_auroc(positive, mine, strata, weights, self.unit[keep])
                     values.append(auroc.T.astype(np.float32))
                     positives.append(n)
             out.append(np.nanmean(values, axis=0) if seen else np.stack(values, axis=1))

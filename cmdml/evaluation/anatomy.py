@@ -1,8 +1,8 @@
 """From one value per (design, quadruple, unseen finding) to the numbers of the study, with their intervals.
 
 ``values`` is (D, K, 1 + R) throughout: D designs, K = quadruples x 4 cells, and the metric at unit weights followed by
-R patient replicates, the *same draws* for every design and every method, so that differences are paired. float32
-will do: 5 designs x 56 cells x 1,001 are 1.1 MB per method. ``finding`` is (D, K) or (K,): which finding a cell's value is of.
+R patient replicates, the *same draws* for every design and every method, so that differences are paired. float32 will
+do: 5 designs x 56 cells x 1,001 are 1.1 MB per method. ``finding`` is (D, K) or (K,): the finding a cell's value is of.
 
 A cell is undefined where its value at unit weights is NaN. Its finding then leaves every mean, in all designs, and the
 result names it; nothing is averaged in silence.
@@ -68,7 +68,7 @@ def estimate(by_design, left_out=(), *, test=False) -> Estimate:
 
 
 def unseen(values, finding, rare=()) -> Estimate:
-    """``U``: mean over cells, then over designs; without the ``rare`` findings (under 20 positives), ``U20``."""
+    """``U``: mean over cells, then over designs; without the ``rare`` findings (< 20 positives) it is ``U20``."""
     left_out = tuple(sorted({*undefined_findings(values, finding=finding), *rare}))
     return estimate(mean_unseen(values, finding, left_out), left_out)
 
@@ -78,8 +78,9 @@ def by_finding(values, finding, findings: int) -> np.ndarray:
     values = np.asarray(values)
     finding = np.broadcast_to(finding, values.shape[:2])
     out = np.full((len(values), findings, values.shape[2]), np.nan, dtype=np.float64)
-    for d, c in {(i, int(c)) for i in range(len(values)) for c in finding[i]}:
-        out[d, c] = values[d, finding[d] == c].mean(axis=0, dtype=np.float64)
+    for d, numbers in enumerate(finding):
+        for c in np.unique(numbers):
+            out[d, c] = values[d, numbers == c].mean(axis=0, dtype=np.float64)
     return out
 
 

@@ -59,8 +59,8 @@ def test_a_shift_between_folds_counts_only_when_folds_are_not_strata():
 def test_no_pair_is_nan_and_counted():
     scores, ones = np.arange(4.0)[:, None], np.ones((1, 4), int)
     for strata, pairs in (([0, 0, 1, 1], 0), ([0, 1, 1, 2], 1)):
-        got, counted, _ = stratified_auroc([True, True, False, False], scores, strata, ones, np.arange(4))
-        assert counted == pairs
+        got, counted, positives = stratified_auroc([True, True, False, False], scores, strata, ones, np.arange(4))
+        assert (counted, positives) == (pairs, pairs)  # the other positive has no rival in its stratum
         assert np.isnan(got[0, 0]) == (pairs == 0)
     weights = np.array([[0, 1, 1, 1], [1, 0, 1, 1]])  # the one positive that has a rival is not drawn
     got = stratified_auroc([True, True, False, False], scores, [0, 1, 1, 2], weights, np.arange(4))[0]

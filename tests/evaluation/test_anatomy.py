@@ -1,0 +1,152 @@
+"""The study's numbers against loops, and the rules that keep NaN and noise out of them."""
+
+import numpy as np
+import pytest
+from evaluation import reference_anatomy as loops
+from scipy.stats import spearmanr
+
+from cmdml.evaluation import anatomy
+
+D, C, R = 3, 6, 400
+
+
+def cells(seed=0, shift=0.0, noise=0.01):
+    """Values (D, 2C, 1 + R): each finding unseen twice per design, in another order in each."""
+    rng = np.random.default_rng(seed)
+    finding = np.stack([rng.permutation(np.repeat(np.arange(C), 2)) for _ in range(D)])
+    values = 0.5 + 0.02 * finding[:, :, None] + shift + noise * rng.normal(size=(D, 2 * C, 1 + R))
+    return (values + 0.01 * np.arange(D)[:, None, None]).astype(np.float32), finding
+
+
+def test_unseen_mean_is_the_loop_in_every_draw_and_its_bounds_are_quantiles():
+    values, finding = cells()
+    got = anatomy.unseen(values, finding)
+    loop = [loops.mean_unseen(values[:, :, r].tolist(), finding.tolist()) for r in range(1 + R)]
+    want = [loop[0], *np.quantile(loop[1:], [0.025, 0.975])]
+    np.testing.assert_allclose([got.value, got.low, got.high], want, atol=1e-9)
+    assert got.low < got.high
+    assert got.sd_designs == pytest.approx(values[:, :, 0].astype(float).mean(1).std(ddof=1))
+    assert np.isnan(anatomy.unseen(values[:1], finding[:1]).sd_designs)
+
+
+def test_rare_findings_stay_out_of_the_second_mean_only():
+    values, finding = cells()
+    got = anatomy.unseen(values, finding, rare=(1, 4))
+    assert got.left_out == (1, 4)
+    assert got.value == pytest.approx(loops.mean_unseen(values[:, :, 0].tolist(), finding.tolist(), (1, 4)), abs=1e-9)
+    for c, row in enumerate(anatomy.finding_estimates(values, finding, C)):
+        assert row.value == pytest.approx(loops.by_finding(values[:, :, 0].tolist(), finding.tolist(), c), abs=1e-9)
+
+
+def test_an_undefined_finding_leaves_all_designs_and_is_named():
+    values, finding = cells()
+    values[1, np.flatnonzero(finding[1] == 5)[0]] = np.nan
+    got = anatomy.unseen(values, finding)
+    assert got.left_out == (5,)
+    assert got.value == pytest.approx(loops.mean_unseen(values[:, :, 0].tolist(), finding.tolist(), (5,)), abs=1e-9)
+    assert np.isnan(anatomy.finding_estimates(values, finding, C)[5].value)  # not the mean of the cells that are left
+    paired = anatomy.difference(cells(2)[0], values, finding)
+    assert paired.left_out == (5,)  # a reference's gap counts too
+
+
+def test_a_draw_that_loses_a_cell_is_left_out_and_counted():
+    values, finding = cells()
+    values[0, 0, 1:11] = np.nan
+    got = anatomy.unseen(values, finding)
+    assert (got.left_out, got.undefined_replicates) == ((), 10)
+    same = anatomy.unseen(np.delete(values, np.arange(1, 11), axis=2), finding)
+    assert (got.low, got.high) == (same.low, same.high)
+    values[:] = np.nan
+    assert np.isnan(anatomy.unseen(values, finding).value)
+
+
+def test_differences_are_paired():
+    values, finding = cells(noise=0.2)
+    better = values + 0.01 + 0.001 * np.random.default_rng(5).normal(size=values.shape)
+    got = anatomy.difference(better, values, finding)
+    assert got.value == pytest.approx(0.01, abs=1e-3)
+    assert 0.009 < got.low < got.high < 0.011  # each U alone varies by .03
+    assert got.p == pytest.approx(2 / (R + 1))
+    back = anatomy.difference(values, better, finding)
+    np.testing.assert_allclose([back.value, back.low, back.high], [-got.value, -got.high, -got.low], atol=1e-12)
+    assert back.p == got.p
+    assert anatomy.difference(values, values, finding).p == 1.0
+    with pytest.raises(ValueError, match="same cells and draws"):
+        anatomy.difference(values, values[:, :, :-1], finding)
+
+
+def test_bootstrap_p_counts_the_far_side_twice_and_never_says_zero():
+    assert anatomy.bootstrap_p([-1.0] * 3 + [1.0] * 96) == pytest.approx(2 * 4 / 100)
+    assert anatomy.bootstrap_p([1.0] * 3 + [-1.0] * 96) == pytest.approx(2 * 4 / 100)
+    assert anatomy.bootstrap_p([1.0] * 99 + [np.nan]) == pytest.approx(0.02)
+    assert np.isnan(anatomy.bootstrap_p([np.nan]))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_holm_equals_the_loop(seed):
+    p = np.random.default_rng(seed).random(6) ** 3
+    np.testing.assert_allclose(anatomy.holm(p), loops.holm(p.tolist()), atol=1e-15)
+
+
+def test_holm_by_hand_with_a_comparison_that_has_no_p():
+    np.testing.assert_allclose(anatomy.holm([0.04, 0.01, 0.03]), [0.06, 0.03, 0.06])
+    np.testing.assert_allclose(anatomy.holm([0.04, np.nan, 0.01]), [0.08, np.nan, 0.03])
+
+
+def test_over_findings_counts_gains_and_leaves_one_out():
+    gains = np.array([0.1, 0.0, -0.1, 0.2, np.nan])
+    got = anatomy.over_findings(gains, 20_000)
+    assert (got["gaining"], got["findings"], got["undefined"]) == (2, 4, 1)
+    assert got["value"] == pytest.approx(0.05)
+    assert got["leave_one_low"] == pytest.approx(0.0)
+    assert got["leave_one_high"] == pytest.approx(0.1)
+    sd = np.std([0.1, 0, -0.1, 0.2]) / 2
+    assert got["low"] == pytest.approx(0.05 - 1.96 * sd, abs=0.02)
+    assert got["high"] == pytest.approx(0.05 + 1.96 * sd, abs=0.02)
+    assert np.isnan(anatomy.over_findings([0.1, np.nan])["low"])
+
+
+def test_share_of_the_ceiling_is_a_ratio_of_means_in_every_draw():
+    illness, finding = cells(1, noise=0.02)
+    method, ceiling = cells(2, 0.05, 0.02)[0], cells(3, 0.2, 0.02)[0]
+    ceiling[2] += 0.1  # designs differ: the mean of ratios is another number
+    got = anatomy.share_of_ceiling(method, illness, ceiling, finding)
+    f = finding.tolist()
+    u, i, c = (np.array([loops.mean_unseen(v[:, :, r].tolist(), f) for r in range(1 + R)])
+               for v in (method, illness, ceiling))  # fmt: skip
+    ratio = (u - i) / (c - i)
+    want = [ratio[0], *np.quantile(ratio[1:], [0.025, 0.975])]
+    np.testing.assert_allclose([got.value, got.low, got.high], want, atol=1e-6)
+
+
+def test_share_of_the_ceiling_is_blank_where_there_is_no_room():
+    illness, finding = cells(1, noise=0.1)
+    got = anatomy.share_of_ceiling(illness + 0.02, illness, cells(3, noise=0.1)[0], finding)
+    assert np.isnan([got.value, got.low, got.high]).all()
+
+
+def test_permutation_p_counts_ties_and_the_real_one():
+    assert anatomy.permutation_p(0.5, [0.4, 0.5, 0.6, 0.1]) == pytest.approx(3 / 5)
+    assert anatomy.permutation_p(0.9, np.zeros(999)) == pytest.approx(0.001)
+    assert np.isnan(anatomy.permutation_p(0.9, [0.1, np.nan]))
+
+
+def test_spearman_is_scipys_with_ties_and_its_interval_holds_the_truth():
+    rng = np.random.default_rng(0)
+    x = np.round(rng.random(14), 1)
+    y = x + 0.3 * rng.normal(size=14)
+    y[3] = np.nan
+    got = anatomy.spearman(x, y, 2000)
+    known = ~np.isnan(y)
+    assert got["value"] == pytest.approx(spearmanr(x[known], y[known]).statistic)
+    assert got["low"] < got["value"] < got["high"]
+    assert (got["findings"], got["undefined"]) == (13, 1)
+    constant = anatomy.spearman(np.ones(5), np.arange(5.0), 100)
+    assert np.isnan(constant["value"])
+    assert constant["undefined_replicates"] == 100
+
+
+def test_abstention_keeps_the_findings_at_or_above_the_threshold():
+    curve = anatomy.abstention_curve([0.2, 0.5, 0.5, 0.9, 0.7], [0.0, 0.1, 0.3, 0.5, np.nan])
+    assert [(c["threshold"], c["findings"], round(c["gain"], 6)) for c in curve] == [
+        (0.2, 4, 0.225), (0.5, 3, 0.3), (0.9, 1, 0.5)]  # fmt: skip

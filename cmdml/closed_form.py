@@ -123,7 +123,7 @@ def nearest(ridge: Ridge, labels, test, seen_vectors, all_vectors, gamma: float)
 
 
 def mean_of_seen(ridge: Ridge, labels, test, n_findings: int, gamma: float) -> np.ndarray:
-    """Illness alone: mean of the seen findings' ridge scores, each z-scored on the training films; C equal columns."""
+    """Illness alone: mean of the seen findings' ridge scores, z-scored on training films; C equal columns."""
     return np.repeat(ridge.z_scores(labels, test, gamma).mean(axis=1, keepdims=True), n_findings, axis=1)
 
 

@@ -179,8 +179,7 @@ def load_findings(path: str | Path = FINDINGS_FILE) -> list[Finding]:
         A missing, blank or unknown field, an unknown sign, a key, name or description given twice, no UTF-8 YAML
         (no such file: FileNotFoundError); the message names file and key.
     """
-    content = _content(path)
-    return content["findings"] + content["extra"]
+    return _content(path)["findings"] + _content(path)["extra"]
 
 
 def load_attributes(path: str | Path = FINDINGS_FILE) -> dict[str, str]:

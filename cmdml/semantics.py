@@ -98,8 +98,7 @@ def signs_vector(signs: Sequence[str], semantics: str = DEFAULT_SEMANTICS, *, mo
     Raises ValueError for no signs, a sign given twice or one that is no attribute of the study.
     """
     check(semantics, ("signs_text", "signs"), "semantics of signs")
-    sentences = attribute_sentences()
-    names = list(sentences)
+    names = list(sentences := attribute_sentences())
     if isinstance(signs, str) or not list(signs) or len(set(signs)) < len(signs):
         raise ValueError(f"{owner}signs must be a list such as ['opacity', 'focal'], each sign once, got {signs!r}.")
     for sign in signs:

@@ -153,9 +153,12 @@ def test_the_last_block_is_the_end_of_what_forward_uses():
 def test_imagenet_weights_of_the_inceptions_take_one_channel(backbone, side, monkeypatch):
     """With weights, torchvision turns on a transform of three channels; what it means is x / 127.5 - 1."""
     torch.manual_seed(0)
-    reference = get_model(backbone, weights=None, transform_input=True, init_weights=False).eval()
-    copy = get_model(backbone, weights=None, transform_input=True, init_weights=False)
-    copy.load_state_dict(reference.state_dict())
+    reference = get_model(backbone, weights=None, transform_input=True, init_weights=False, aux_logits=False)
+    with torch.no_grad():
+        reference(torch.rand(4, 3, side, side))  # BatchNorm meets inputs around .5: another scale would show
+    reference.eval()
+    copy = get_model(backbone, weights=None, transform_input=True, init_weights=False)  # with its auxiliary heads
+    copy.load_state_dict(reference.state_dict(), strict=False)
     monkeypatch.setattr("cmdml.extractors.get_model", lambda name, weights: copy)
     extractor = VisualExtractor(backbone, "imagenet")
     reference.fc = nn.Identity()
@@ -163,7 +166,8 @@ def test_imagenet_weights_of_the_inceptions_take_one_channel(backbone, side, mon
     mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
     shown = (images.float() / 255 - mean[:, None, None]) / std[:, None, None]
     with torch.no_grad():
-        torch.testing.assert_close(extractor.eval()(images), reference(shown), atol=1e-4, rtol=1e-3)
+        wanted = reference(shown)
+        torch.testing.assert_close(extractor.eval()(images), wanted, atol=1e-3 * wanted.std().item(), rtol=1e-3)
     assert extractor.train()(images).shape == (2, extractor.features)
     assert not any(name.lower().startswith("net.aux") for name in extractor.state_dict())
 

@@ -67,12 +67,13 @@ def test_forty_films_by_the_rule_of_their_page(real):
             assert image.size == (224, 224) and image.mode == "L"
 
 
-def test_a_film_gives_its_features(real):
+def test_a_film_gives_its_features(real, tmp_path, monkeypatch):
     """The committed film through the committed way: the features of its row, within float16."""
     import torch
 
     from cmdml.extractors import VisualExtractor
 
+    monkeypatch.setenv("CMDML_CACHE", str(tmp_path))
     name = pd.read_csv(DATA / "films" / "films.csv")["image"][0]
     with Image.open(DATA / "films" / name) as image:
         pixels = torch.from_numpy(np.asarray(image).copy())[None, None]

@@ -101,6 +101,28 @@ def test_a_killed_extraction_continues_and_ends_bit_identical(films, whole, tmp_
     assert again.card == whole.card and not (tmp_path / "features.partial").exists()
 
 
+def test_rows_of_other_batches_are_not_continued(films, tmp_path, monkeypatch):
+    made = []
+
+    def reader(*args, original=module._reader):
+        read = original(*args)
+
+        def counting(pixels):
+            if made == [8]:
+                made.append("killed")
+                raise KeyboardInterrupt
+            made.append(len(pixels))
+            return read(pixels)
+
+        return counting
+
+    monkeypatch.setattr(module, "_reader", reader)
+    with pytest.raises(KeyboardInterrupt):
+        extract(films, tmp_path / "features", **QUIET)
+    extract(films, tmp_path / "features", batch_size=4, progress=False)
+    assert made == [8, "killed"] + [4] * 7
+
+
 @pytest.mark.parametrize("request_of", ["", "{key} 7 cpu", "0123 8 cpu"])
 def test_other_settings_do_not_continue_from_old_rows(films, whole, tmp_path, request_of):
     """Rows of another set, or in other batches, are not ours, though the file looks like it."""

@@ -143,7 +143,8 @@ def write_card(path: Path, card: dict, features: Path, table: Path) -> None:
     """Seal the two files and the card itself; whoever writes a set writes this last."""
     files = {kind: {"name": f.name, "sha256": sha256(f)} for kind, f in (("features", features), ("table", table))}
     both = "".join(file["sha256"] for file in files.values())
-    card = card | {"format": FORMAT, "files": files, "sha256": hashlib.sha256(both.encode()).hexdigest()}
+    card = {name: value for name, value in card.items() if name != "seal"}
+    card |= {"format": FORMAT, "files": files, "sha256": hashlib.sha256(both.encode()).hexdigest()}
     card |= {"created_by": f"cmdml {version('cmdml')}"}
     write_json(path, card | {"seal": _seal(card)})
 

@@ -29,8 +29,15 @@ def prepare(folder: Path, root: Path) -> RadiographSet:
     every = nih.prepare(folder / "every", root=root, size=SIZE, min_source_pixels=SIZE)
     kept = (~every.table["source_repo"].isin(EXCLUDED)).to_numpy()
     table = every.table[kept].reset_index(drop=True)
-    card = {name: every.card[name] for name in ("name", "source", "licence", "citation", "note", "findings")}
-    card |= {"title": f"NIH ChestX-ray14, {len(table):,} of {nih.IMAGES:,} radiographs", "counts": {}}
+    card = {name: every.card[name] for name in ("name", "source", "licence", "citation", "findings")}
+    card["title"] = f"NIH ChestX-ray14, {len(table):,} of {nih.IMAGES:,} radiographs"
+    places = f"Assembled from {table['source_repo'].nunique()} places; the place predicts labels"
+    card["note"] = f"{places}, so compare with a source-only control."
+    left_out = every.table["source_repo"].value_counts()
+    card["counts"] = {name: n for name, n in every.card["counts"].items() if isinstance(n, int)}
+    card["counts"] |= {"excluded": {name: int(left_out[name]) for name in EXCLUDED}}
+    for name in ("images", "patients"):
+        del card["counts"][name]
     card["made_with"] = every.card["made_with"] | {"exclude_sources": list(EXCLUDED)}
 
     def fill(pixels):
@@ -51,7 +58,7 @@ def pick(table: pd.DataFrame, findings) -> pd.DataFrame:
         for view in ("PA", "AP"):
             films = order[(order[finding] == 1) & (order["view"] == view) & ~order["image"].isin(chosen)]
             chosen |= {image: finding for image in films["image"][:1]}
-    normal, left = order[number == 0], FILMS - len(chosen)
+    normal, left = order[order[list(findings)].sum(axis=1) == 0], FILMS - len(chosen)
     for view, many in (("PA", left - left // 2), ("AP", left // 2)):
         chosen |= dict.fromkeys(normal["image"][normal["view"] == view][:many], "none")
     rows = table[table["image"].isin(chosen)]

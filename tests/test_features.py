@@ -1,0 +1,273 @@
+"""Extracted features: what they hold, that they resume, that nothing changed passes, and what they are keyed by."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from conftest import make_tiny
+from safetensors.numpy import load_file, save_file
+
+from cmdml import features as module
+from cmdml.features import FeatureSet, extract
+from cmdml.findings import KEYS
+
+QUIET = {"batch_size": 8, "progress": False}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CMDML_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory):
+    return make_tiny(tmp_path_factory.mktemp("films") / "radiographs", n=28)
+
+
+@pytest.fixture(scope="module")
+def whole(films, tmp_path_factory):
+    return extract(films, tmp_path_factory.mktemp("whole") / "features", **QUIET)
+
+
+def copied(features, to):
+    shutil.copytree(features.folder, to)
+    return to
+
+
+def test_the_two_layers_are_pooled_from_the_network(films, whole):
+    from cmdml.efficientnet import efficientnet_lite0
+
+    net = efficientnet_lite0().eval()
+    assert whole.pixels.shape == (28, 432) and whole.pixels.dtype == np.float16 and whole.size == 64
+    assert whole.layers == {"blocks.6": slice(0, 320), "blocks.4": slice(320, 432)}
+    shown = (torch.from_numpy(films.pixels[5:9].copy())[:, None].float() / 127.5 - 1).expand(-1, 3, -1, -1)
+    with torch.no_grad():
+        maps = net.bn1(net.conv_stem(shown))
+        for k, block in enumerate(net.blocks):
+            maps = block(maps)
+            name = f"blocks.{k}"
+            if name in whole.layers:
+                wanted = maps.mean((2, 3)).numpy()
+                np.testing.assert_allclose(whole.pixels[5:9, whole.layers[name]], wanted, atol=5e-3, rtol=2e-3)
+        # the earlier layer is the last block with 112 channels
+        assert net.blocks[4][-1].conv_pwl.out_channels == 112 != net.blocks[5][0].conv_pwl.out_channels
+
+
+def test_a_feature_set_has_what_radiographs_have(films, whole):
+    assert whole.findings == films.findings == KEYS and len(whole) == 28
+    assert whole.table.equals(films.table) and np.array_equal(whole.labels, films.labels)
+    assert not whole.pixels.flags.writeable
+    assert whole.card["radiographs_sha256"] == films.card["sha256"] != whole.card["sha256"]
+    whole.verify()
+
+
+def test_features_do_not_depend_on_the_batch(films, whole, tmp_path):
+    other = extract(films, tmp_path / "features", batch_size=5, progress=False)
+    np.testing.assert_allclose(other.pixels.astype(float), whole.pixels.astype(float), atol=4e-3, rtol=2e-3)
+    assert other.card["key"] == whole.card["key"]
+
+
+@pytest.mark.parametrize("batches", [0, 1, 3])
+def test_a_killed_extraction_continues_and_ends_bit_identical(films, whole, tmp_path, monkeypatch, batches):
+    """Killed inside a write: whole batches before it are kept, the torn one is made again."""
+    folder, made = tmp_path / "features", []
+
+    def reader(*args):
+        read = original(*args)
+
+        def dying(pixels):
+            if len(made) == batches and not resumed:
+                raise KeyboardInterrupt
+            made.append(len(pixels))
+            return read(pixels)
+
+        return dying
+
+    original, resumed = module._reader, False
+    monkeypatch.setattr(module, "_reader", reader)
+    with pytest.raises(KeyboardInterrupt):
+        extract(films, folder, **QUIET)
+    assert not folder.exists()
+    with open(tmp_path / "features.partial" / "features.safetensors", "ab") as file:
+        file.write(b"\1" * (3 * 864 + 7))  # three rows and a half of the next batch
+    resumed, before = True, list(made)
+    again = extract(films, folder, **QUIET)
+    assert made == before + [8, 8, 8, 4][batches:]
+    assert (folder / "features.safetensors").read_bytes() == (whole.folder / "features.safetensors").read_bytes()
+    assert again.card == whole.card and not (tmp_path / "features.partial").exists()
+
+
+def test_rows_of_other_batches_are_not_continued(films, tmp_path, monkeypatch):
+    made = []
+
+    def reader(*args, original=module._reader):
+        read = original(*args)
+
+        def counting(pixels):
+            if made == [8]:
+                made.append("killed")
+                raise KeyboardInterrupt
+            made.append(len(pixels))
+            return read(pixels)
+
+        return counting
+
+    monkeypatch.setattr(module, "_reader", reader)
+    with pytest.raises(KeyboardInterrupt):
+        extract(films, tmp_path / "features", **QUIET)
+    extract(films, tmp_path / "features", batch_size=4, progress=False)
+    assert made == [8, "killed"] + [4] * 7
+
+
+@pytest.mark.parametrize("request_of", ["", "{key} 7 cpu", "0123 8 cpu"])
+def test_other_settings_do_not_continue_from_old_rows(films, whole, tmp_path, request_of):
+    """Rows of another set, or in other batches, are not ours, though the file looks like it."""
+    partial = tmp_path / "features.partial"
+    partial.mkdir()
+    data = bytearray((whole.folder / "features.safetensors").read_bytes()[:-9000])
+    data[2000] ^= 1
+    (partial / "features.safetensors").write_bytes(data)
+    (partial / "request").write_text(request_of.format(key=whole.card["key"]))
+    assert np.array_equal(extract(films, tmp_path / "features", **QUIET).pixels, whole.pixels)
+
+
+def test_the_same_key_is_loaded_and_another_is_extracted(films, whole, tmp_path, monkeypatch):
+    folder, count = copied(whole, tmp_path / "features"), []
+
+    def reader(*args, original=module._reader):
+        count.append(1)
+        return original(*args)
+
+    monkeypatch.setattr(module, "_reader", reader)
+    assert extract(films, folder, **QUIET).card == whole.card and not count
+    (folder / "figure.png").touch()
+    smaller = extract(films, folder, size=48, **QUIET)
+    assert smaller.size == 48 and len(count) == 1 and (folder / "figure.png").exists()
+    assert not np.array_equal(smaller.pixels, whole.pixels)
+    others = make_tiny(tmp_path / "others", n=28, seed=1)
+    changed = extract(others, folder, **QUIET)
+    assert len(count) == 2 and changed.card["key"] != whole.card["key"]
+    assert changed.table.equals(others.table)
+    data = bytearray((folder / "features.safetensors").read_bytes())
+    data[-1] ^= 1
+    (folder / "features.safetensors").write_bytes(data)
+    assert np.array_equal(extract(others, folder, **QUIET).pixels, changed.pixels) and len(count) == 3
+
+
+def test_smaller_sizes_are_box_means_and_nothing_is_enlarged(films, whole, tmp_path):
+    half = extract(films, tmp_path / "half", size=32, **QUIET)
+    boxes = films.pixels[:4].reshape(4, 32, 2, 32, 2).mean((2, 4), dtype=np.float64)
+    from cmdml.extractors import VisualExtractor
+
+    with torch.no_grad():
+        wanted = VisualExtractor("efficientnet_lite0", "imagenet").eval()(torch.from_numpy(boxes)[:, None] / 255)
+    np.testing.assert_allclose(half.pixels[:4, :320], wanted.numpy(), atol=5e-3, rtol=2e-3)
+    with pytest.raises(ValueError, match="size 65 is above the radiographs' 64 px"):
+        extract(films, tmp_path / "big", size=65)
+
+
+def test_the_control_has_random_weights_that_follow_the_seed(films, whole, tmp_path):
+    state = torch.get_rng_state()
+    control = extract(films, tmp_path / "a", weights="", **QUIET)
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.manual_seed(99)
+    again = extract(films, tmp_path / "b", weights="", **QUIET)
+    other = extract(films, tmp_path / "c", weights="", seed=1, **QUIET)
+    assert np.array_equal(control.pixels, again.pixels) and control.card["key"] == again.card["key"]
+    assert not np.array_equal(control.pixels, whole.pixels) and not np.array_equal(control.pixels, other.pixels)
+    assert len({s.card["weights_sha256"] for s in (control, other, whole)}) == 3
+    assert len({s.card["key"] for s in (control, other, whole)}) == 3
+    spread = control.pixels.astype(float).std(0)
+    assert np.isfinite(spread).all() and (spread > 0).mean() > 0.9
+
+
+def test_other_backbones_give_their_own_vector(films, tmp_path):
+    features = extract(films, tmp_path / "features", backbone="small_cnn", weights="", **QUIET)
+    assert features.pixels.shape == (28, 1536) and features.layers == {"last": slice(0, 1536)}
+
+
+def test_radiographs_that_changed_are_refused_before_they_are_read(tmp_path):
+    films = make_tiny(tmp_path / "films", n=8)
+    data = bytearray((tmp_path / "films" / "pixels.npy").read_bytes())
+    data[-1] ^= 1
+    (tmp_path / "films" / "pixels.npy").write_bytes(data)
+    with pytest.raises(ValueError, match="content changed after it was prepared"):
+        extract(films, tmp_path / "features", **QUIET)
+    assert not (tmp_path / "features").exists() and not (tmp_path / "features.partial").exists()
+
+
+def test_features_that_are_not_finite_are_refused(films, tmp_path, monkeypatch):
+    def reader(*args):
+        return lambda pixels: np.full((len(pixels), 432), np.inf, np.float16)
+
+    monkeypatch.setattr(module, "_reader", reader)
+    with pytest.raises(ValueError, match="films 0 to 8 is not finite"):
+        extract(films, tmp_path / "features", **QUIET)
+
+
+@pytest.mark.parametrize("name", ["features.safetensors", "table.csv", "card.json"])
+@pytest.mark.parametrize("at", [0.5, -2])
+def test_a_flipped_bit_is_refused(whole, tmp_path, name, at):
+    folder = copied(whole, tmp_path / "features")
+    data = bytearray((folder / name).read_bytes())
+    data[int(at * len(data)) if at == 0.5 else at] ^= 1
+    (folder / name).write_bytes(data)
+    with pytest.raises(ValueError, match="changed after the features were extracted|not the card of"):
+        FeatureSet.load(folder)
+
+
+@pytest.mark.parametrize("name", ["features.safetensors", "table.csv", "card.json"])
+def test_a_missing_file_is_named(whole, tmp_path, name):
+    folder = copied(whole, tmp_path / "features")
+    (folder / name).unlink()
+    with pytest.raises(FileNotFoundError, match=name):
+        FeatureSet.load(folder)
+
+
+def reseal(folder, **changes):
+    card = json.loads((folder / "card.json").read_text()) | changes
+    module.write_card(folder / "card.json", card, folder / "features.safetensors", folder / "table.csv")
+
+
+@pytest.mark.parametrize(
+    ("tensors", "message"),
+    [
+        ({"features": np.zeros((27, 432), np.float16)}, r"expected \(28, 432\) float16, got \(27, 432\)"),
+        ({"features": np.zeros((28, 432), np.float32)}, "got .* float32"),
+        ({"pixels": np.zeros((28, 432), np.float16)}, "holds no features"),
+    ],
+)
+def test_features_of_another_shape_are_refused_though_sealed(whole, tmp_path, tensors, message):
+    folder = copied(whole, tmp_path / "features")
+    save_file(tensors, folder / "features.safetensors")
+    reseal(folder)
+    with pytest.raises(ValueError, match=message):
+        FeatureSet.load(folder)
+
+
+def test_another_format_is_refused(whole, tmp_path):
+    folder = copied(whole, tmp_path / "features")
+    card = json.loads((folder / "card.json").read_text())
+    (folder / "card.json").write_text(json.dumps(card | {"format": 2}))
+    with pytest.raises(ValueError, match="has format 2, this version reads 1"):
+        FeatureSet.load(folder)
+
+
+def test_a_stem_carries_the_same_features_and_may_share_a_table(films, whole, tmp_path):
+    saved = whole.save(tmp_path / "films-v1.5", terms="free")
+    assert sorted(p.name for p in tmp_path.iterdir()) == [f"films-v1.5.{s}" for s in ("csv", "json", "safetensors")]
+    assert np.array_equal(saved.pixels, whole.pixels) and saved.table.equals(whole.table)
+    assert saved.card["terms"] == "free" and saved.card["key"] == whole.card["key"]
+    assert saved.card["sha256"] == whole.card["sha256"]
+    assert list(load_file(tmp_path / "films-v1.5.safetensors")) == ["features"]
+    shared = saved.save(tmp_path / "twin", table="films-v1.5.csv")
+    assert not (tmp_path / "twin.csv").exists() and np.array_equal(shared.pixels, whole.pixels)
+    (tmp_path / "films-v1.5.csv").write_text("other\n")
+    with pytest.raises(ValueError, match="is not the table of these features"):
+        whole.save(tmp_path / "third", table="films-v1.5.csv")
+    with pytest.raises(ValueError, match=r"films-v1\.5\.csv changed"):
+        FeatureSet.load(tmp_path / "twin")

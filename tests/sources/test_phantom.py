@@ -12,7 +12,7 @@ from cmdml import sources
 from cmdml.findings import KEYS
 from cmdml.radiographs import RadiographSet
 from cmdml.sources import phantom
-from cmdml.sources.phantom import sampling
+from cmdml.sources.phantom import counts, sampling
 from cmdml.sources.phantom.anatomy import diaphragm, draw_block, outer_border
 from cmdml.sources.phantom.signs import PAINTERS, bend
 
@@ -222,7 +222,7 @@ def test_a_film_does_not_depend_on_the_films_drawn_with_it():
 
 def test_label_sets_follow_nih():
     table = phantom.sample_table(30_000, seed=0)
-    sets = pd.read_csv(sampling.COUNTS)
+    sets = pd.read_csv(counts.COUNTS)
     weight = sets["images"] / sets["images"].sum()
     labels = table[list(KEYS)]
     for key in KEYS:
@@ -298,7 +298,7 @@ def test_unknown_source_or_option_names_the_nearest(tmp_path):
 
 
 def test_the_script_counts_label_sets():
-    path = sampling.COUNTS.with_name("make_label_sets.py")
+    path = counts.COUNTS.with_name("make_label_sets.py")
     spec = importlib.util.spec_from_file_location("make_label_sets", path)
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
@@ -309,5 +309,5 @@ def test_the_script_counts_label_sets():
     assert sets.values.tolist() == [["AP", "Atelectasis|Effusion", 2], ["PA", "No Finding", 1]]
     assert about["patients_by_images"] == {"1": 1, "2": 1}
     assert about["patients_by_sex_and_age"] == {"F": {"30": 2}}
-    published = json.loads(sampling.COUNTS.with_suffix(".json").read_text())
-    assert published["images"] == pd.read_csv(sampling.COUNTS)["images"].sum() == 112120
+    published = json.loads(counts.COUNTS.with_suffix(".json").read_text())
+    assert published["images"] == pd.read_csv(counts.COUNTS)["images"].sum() == 112120

@@ -93,7 +93,7 @@ def one_sided_sources(table: pd.DataFrame, findings, kept) -> pd.DataFrame:
 def _report_one_sided(found: pd.DataFrame, where, strict: bool) -> None:
     """One warning per source, or one error naming them all."""
     sentences = [
-        f"source {row.source!r}: all {row.train} films left in train are {row.kind}, while "
+        f"source {row.source!r}: what is left of it in train ({row.train} films) is all {row.kind}, while "
         f"{row.other_dropped} dropped, {row.other_val} val and {row.other_test} test films of it are not"
         for row in found.itertuples()
     ]

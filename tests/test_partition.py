@@ -61,7 +61,10 @@ def test_every_one_sided_source_is_listed_counted_and_warned_of():
         ["sick_in_test", 1, "normal", 0, 0, 1],
     ]
     assert len(said) == 3 and not any("\n" in line for line in said)
-    assert "'upside_down': all 2 films left in train are normal, while 3 dropped, 1 val and 1 test films" in said[0]
+    assert (
+        "'upside_down': what is left of it in train (2 films) is all normal, while 3 dropped, 1 val and 1 test films"
+        in said[0]
+    )
     assert set(parts.radiographs.labels[parts.train].sum(1)) == {0, 1}
 
 

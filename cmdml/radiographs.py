@@ -93,7 +93,7 @@ class RadiographSet:
         try:
             found = store.content_sha256(self.folder, self.pixels.shape)
         except OSError as error:
-            raise ValueError(f"{self.folder} cannot be read ({error}); prepare it again") from error
+            raise ValueError(f"{self.folder} cannot be read ({store.brief(error)}); prepare it again") from error
         if found != self.card["sha256"]:
             raise ValueError(
                 f"{self.folder}: the content changed after it was prepared (sha256 {found[:12]}…, the card says "

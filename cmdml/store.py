@@ -27,6 +27,13 @@ _CHUNK = 1 << 20  # bytes read at a time when hashing: what fits a core's cache
 _NO_PATIENT = re.compile(r"\s*(nan|none|null|na|n/a|<na>|nat|[+-].*|\d*\.\d*|\d+(\.\d*)?e[+-]?\d+)?\s*", re.IGNORECASE)
 
 
+def brief(error) -> str:
+    """What an error of another library says, on one line of at most 160 characters."""
+    text = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"[:1000]
+    text = "".join(c if c.isprintable() else " " for c in text)
+    return text if len(text) <= 160 else text[:159] + "…"
+
+
 def check_table(table: pd.DataFrame, findings: Sequence[str], *, where="the table") -> None:
     """ValueError naming the first column, image and value that a table of radiographs must not have."""
     findings = list(findings)
@@ -70,7 +77,9 @@ def read_card(path: Path) -> dict:
         card = json.loads(path.read_text(encoding="utf-8"))
         version, _ = card.get("format", 1), card["findings"]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError) as error:
-        raise ValueError(f"{path} is not the card of a radiograph set ({error!r}); prepare the set again") from error
+        raise ValueError(
+            f"{path} is not the card of a radiograph set ({brief(error)}); prepare the set again"
+        ) from error
     if version != FORMAT:
         raise ValueError(f"{path} has format {version!r}, this cmdml reads format {FORMAT}; prepare the set again")
     kinds = {"columns": dict, "findings": list, "size": int, "sha256": str, "table_sha256": str}
@@ -93,11 +102,13 @@ def read_table(path: Path, columns: dict[str, str], sha256: str) -> pd.DataFrame
     """
     try:
         content = path.read_bytes()
-        if hashlib.sha256(content).hexdigest() != sha256:
-            raise ValueError("its SHA-256 is not what card.json says: it changed after the set was prepared")
-        table = pd.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False)
+        reason = "its SHA-256 is not what card.json says: it changed after the set was prepared"
+        if hashlib.sha256(content).hexdigest() == sha256:
+            table, reason = pd.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False), ""
     except (ValueError, OSError) as error:
-        raise ValueError(f"{path} cannot be used ({error}); delete the folder and prepare it again") from error
+        reason = brief(error)
+    if reason:
+        raise ValueError(f"{path} cannot be used ({reason}); delete the folder and prepare it again")
     if list(table.columns) != list(columns):
         odd = sorted(set(table.columns) ^ set(columns)) or ["the order of columns"]
         raise ValueError(f"{path}: {', '.join(odd)} differs from card.json; prepare the set again")
@@ -106,7 +117,7 @@ def read_table(path: Path, columns: dict[str, str], sha256: str) -> pd.DataFrame
             try:
                 values = table[name].replace("", "nan").astype("float64" if kind == "float64" else "int64")
             except (ValueError, OverflowError) as error:
-                raise ValueError(f"{path}: column {name} must hold {kind} numbers ({error})") from error
+                raise ValueError(f"{path}: column {name} must hold {kind} numbers ({brief(error)})") from error
             if kind == "uint8" and not values.between(0, 255).all():  # before the cast, which would wrap 256 to 0
                 odd = values[~values.between(0, 255)].iloc[0]
                 raise ValueError(f"{path}: column {name} must hold uint8 numbers, found {odd}")

@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from cmdml import store
 from cmdml.findings import KEYS
 from cmdml.radiographs import SPLITS, RadiographSet, write_radiographs
 
@@ -144,8 +145,9 @@ def _readable(path: Path):
     try:
         yield
     except _DAMAGE as error:
-        reason = getattr(error, "strerror", None) or error
-        raise ValueError(f"{path} is not an npz archive, or a damaged one ({reason}); fetch it again") from error
+        raise ValueError(
+            f"{path} is not an npz archive, or a damaged one ({store.brief(error)}); fetch it again"
+        ) from error
 
 
 def _names(archive: zipfile.ZipFile) -> str:
@@ -157,7 +159,7 @@ def _npy_header(path: Path, name: str, stream) -> tuple[tuple[int, ...], bool, n
     try:
         return read[np.lib.format.read_magic(stream)](stream)
     except (ValueError, KeyError, SyntaxError, TypeError) as error:
-        raise ValueError(f"{path}: {name} is no array ({error!r}); fetch it again") from error
+        raise ValueError(f"{path}: {name} is no array ({store.brief(error)}); fetch it again") from error
 
 
 def _labels(path: Path, split: str, images: int) -> np.ndarray:

@@ -29,6 +29,7 @@ from tqdm import tqdm
 
 from cmdml.names import check
 from cmdml.sources.reading import read_bytes
+from cmdml.store import brief
 
 # Threads, not processes: Pillow releases the GIL while it decodes and resizes, and forking a notebook that has used
 # torch is not safe.
@@ -66,7 +67,7 @@ def png_header(path: Path) -> PngHeader:
             file.seek(max(26, about.st_size - 64))
             crc = zlib.crc32(file.read(64), zlib.crc32(head))
     except OSError as error:
-        raise ValueError(f"{path} cannot be read: {error.strerror or error}; mend that and run again") from error
+        raise ValueError(f"{path} cannot be read: {brief(error)}; mend that and run again") from error
     if len(head) < 26 or head[:8] != _PNG or head[12:16] != b"IHDR":
         raise ValueError(f"{path} is not a PNG image; fetch it again or take it away")
     if head[24] != 8:
@@ -92,7 +93,9 @@ def decode(path: Path, size: int, non_square: str = "refuse") -> np.ndarray:
             image.load()
         turned, frames = image.getexif().get(_TURNED, 1), getattr(image, "n_frames", 1)
     except (OSError, SyntaxError, ValueError, TypeError, EOFError, zlib.error, Image.DecompressionBombError) as error:
-        raise ValueError(f"{path} cannot be read as an image ({error}); fetch it again or take it away") from error
+        raise ValueError(
+            f"{path} cannot be read as an image ({brief(error)}); fetch it again or take it away"
+        ) from error
     if turned != 1 or frames != 1:
         what = f"an EXIF tag that turns it ({turned})" if turned != 1 else f"{frames} frames"
         raise ValueError(f"{path} has {what}; save it upright as one image without tags, or take it away")

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from cmdml.store import brief
+
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
@@ -31,7 +33,7 @@ def read_bytes(path: Path) -> bytes:
     except FileNotFoundError:
         raise
     except OSError as error:
-        raise ValueError(f"{path} cannot be read: {error.strerror or error}; mend that and run again") from error
+        raise ValueError(f"{path} cannot be read: {brief(error)}; mend that and run again") from error
 
 
 def read_text(path: Path) -> str:

@@ -8,6 +8,7 @@ import pandas as pd
 
 from cmdml.findings import KEYS
 from cmdml.sources import reading
+from cmdml.store import brief
 
 COUNTS = Path(__file__).resolve().parents[3] / "data" / "label_sets.csv"
 
@@ -31,7 +32,7 @@ def read_counts() -> tuple[pd.DataFrame, dict]:
             raise ValueError("counts must not be negative, nor all zero")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(
-            f"{path} holds no patient counts ({error!r}); make it again with data/make_label_sets.py"
+            f"{path} holds no patient counts ({brief(error)}); make it again with data/make_label_sets.py"
         ) from error
     return sets, about
 

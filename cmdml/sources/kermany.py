@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from cmdml import store
 from cmdml.findings import KEYS
 from cmdml.names import check
 from cmdml.radiographs import RadiographSet, write_radiographs
@@ -137,4 +138,6 @@ def _read_labels(path: Path) -> pd.DataFrame:
     table = pd.concat([table, raw[list(OWN)]], axis=1)
     for key in KEYS:
         table[key] = raw[key] if key in KNOWN else np.uint8(0)
-    return table.sort_values("image", ignore_index=True)
+    table = table.sort_values("image", ignore_index=True)
+    store.check_table(table, KEYS, where=path)
+    return table

@@ -91,7 +91,10 @@ def assign(table: pd.DataFrame, root: Path, splits, seed: int) -> tuple[list[str
         return [hash_split(p, seed, {"test": 0.2, "val": 0.3}) for p in table["patient"]], set()
     split: dict[str, str] = {}
     for name, path in lists.items():
-        for line in filter(str.strip, reading.read_text(path).splitlines()):
+        lines = [line for line in reading.read_text(path).splitlines() if line.strip()]
+        if not lines:
+            raise ValueError(f"{path} names no image; fetch it again, or use splits='hash' to split by patient")
+        for line in lines:
             image = line.split()[0].rsplit("/", 1)[-1]
             if split.setdefault(image, name) != name:
                 raise ValueError(f"{path}: {image} is also in the {split[image]} list; an image has one split")

@@ -286,6 +286,8 @@ def edit(path, old, new):
         (lambda r: edit(r / "Data_Entry_2017_v2020.csv", "Patient ID", "Pat"), ValueError, "no column 'Patient ID'"),
         (lambda r: (r / "Data_Entry_2017_v2020.csv").unlink(), FileNotFoundError, r"no Data_Entry_2017\*\.csv"),
         (lambda r: (r / "test_list.txt").unlink(), FileNotFoundError, "test_list.txt is missing.*splits='hash'"),
+        (lambda r: (r / "test_list.txt").write_text("\n \n"), ValueError, "test_list.txt names no image"),
+        (lambda r: (r / "test_list.txt").write_bytes(b"\xe9"), ValueError, "test_list.txt is not utf-8 text"),
         (
             lambda r: edit(r / "test_list.txt", "00000005_000.png", "00000001_000.png"),
             ValueError,

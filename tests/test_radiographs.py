@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cmdml import store
+from cmdml import store, writing
 from cmdml.findings import KEYS, split_findings
 from cmdml.radiographs import Partition, RadiographSet, partition, write_radiographs
 
@@ -215,6 +215,8 @@ def replace(path, old, new, count=-1):
         (lambda f: replace(f / "card.json", b'"seal"', b'"soul"'), r"card\.json is not what was written"),
         (lambda f: np.save(f / "pixels.npy", noise().astype(np.int16)), "expected .* uint8 .*its header"),
         (lambda f: np.save(f / "pixels.npy", np.asfortranarray(noise())), "expected .* uint8 .*its header"),
+        (lambda f: replace(f / "pixels.npy", b"(60, 8, 8)", b"(60, 4, 16)"[:10]), "expected .* uint8 .*its header"),
+        (lambda f: replace(f / "pixels.npy", b"), }  ", b"), } #"), "expected .* uint8 .*its header"),
         (lambda f: (f / "pixels.npy").write_bytes(b"no array"), r"pixels\.npy: expected"),
         (lambda f: np.save(f / "pixels.npy", np.array([{}]), allow_pickle=True), r"pixels\.npy: expected"),
         (lambda f: (f / "pixels.npy").write_bytes((f / "pixels.npy").read_bytes()[:-1]), r"it has 3,967 bytes"),
@@ -318,6 +320,16 @@ def rows_of(starts, stop_at=60):
     return blocks
 
 
+def test_rows_of_another_request_are_gone_before_the_new_one_is_noted(tmp_path):
+    lines = [f"film {i}" for i in range(10)]
+    assert writing.rows_to_keep(tmp_path / "p", lines, 8) == 0
+    (tmp_path / "p" / "pixels.npy").write_bytes(bytes(128 + 10 * 64))
+    assert writing.rows_to_keep(tmp_path / "p", [*lines[:4], "new", *lines[5:]], 8) == 4
+    assert (tmp_path / "p" / "pixels.npy").stat().st_size == 128 + 4 * 64  # else a kill now would keep the old ones
+    assert writing.rows_to_keep(tmp_path / "p", ["other", *lines[1:]], 8) == 0
+    assert not (tmp_path / "p" / "pixels.npy").exists()
+
+
 @pytest.mark.parametrize("changed, start", [(None, 40), (50, 40), (40, 40), (39, 39), (15, 15), (0, 0)])
 def test_an_interrupted_write_keeps_the_rows_whose_lines_are_the_same(tmp_path, changed, start):
     lines, starts = [f"film {i}" for i in range(60)], []
@@ -377,6 +389,14 @@ def test_a_partition_made_by_hand_refuses_a_shared_patient(tmp_path):
     radiographs = write(tmp_path / "set")
     with pytest.raises(ValueError, match="patient 00000000 is in train and test"):  # rows 0 and 1 are of one patient
         Partition(radiographs, split_findings(KEYS, ["Hernia"]), np.array([0]), np.array([20]), np.array([1]), None)
+
+
+def test_partition_refuses_a_shared_patient_whose_training_film_is_dropped(tmp_path):
+    table = a_table()
+    table.loc[table.index[-1], "patient"] = table.loc[3, "patient"] = "99999999"
+    table.loc[3, "Edema"] = 1  # unseen: this film leaves train, and the set is still not split by patient
+    with pytest.raises(ValueError, match="patient 99999999 is in train and test"):
+        partition(write(tmp_path / "set", table), split_findings(KEYS))
 
 
 def test_partition_names_patients_in_two_splits(tmp_path):

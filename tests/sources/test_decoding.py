@@ -79,13 +79,13 @@ def test_headers_are_read_from_regular_files_only(tmp_path, save):
         png_header(tmp_path / "film.png")
 
 
-@pytest.mark.parametrize("mode", ["RGB", "LA", "RGBA"])
 def test_another_depth_is_seen_in_the_header(tmp_path):
     Image.fromarray(film().astype(np.uint16) * 257).save(tmp_path / "film.png")
     with pytest.raises(ValueError, match="film.png has 16 bits per channel"):  # before hours of decoding
         png_header(tmp_path / "film.png")
 
 
+@pytest.mark.parametrize("mode", ["RGB", "LA", "RGBA"])
 def test_equal_channels_and_an_opaque_alpha_are_one_grey(tmp_path, mode):
     (alpha(mode, 255) if mode.endswith("A") else Image.fromarray(film()).convert(mode)).save(tmp_path / "film.png")
     np.testing.assert_array_equal(decode(tmp_path / "film.png", 32), film())

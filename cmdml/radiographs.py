@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from cmdml import store, writing
-from cmdml.partition import Partition, one_sided_sources, partition
+from cmdml.partitioning import Partition, one_sided_sources, partition
 
 __all__ = ["SPLITS", "Partition", "RadiographSet", "one_sided_sources", "partition", "write_radiographs"]
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from cmdml.findings import KEYS, split_findings
-from cmdml.partition import one_sided_sources, partition
+from cmdml.partitioning import one_sided_sources, partition
 
 UNSEEN, SEEN = "Pneumonia", "Mass"
 # source: films of train, val and test, each "" (normal) or a finding

@@ -1,4 +1,4 @@
-"""How a set of radiographs lies on disk: reading and checking the table, appending rows, hashing, publishing.
+"""How a set of radiographs lies on disk: reading and checking card, table and pixels, hashing.
 
 Low-level half of :mod:`cmdml.radiographs`, which is what the rest of the package imports.
 """
@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import os
-from collections.abc import Callable, Iterable, Sequence
+import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +20,18 @@ SPLITS = ("train", "val", "test")
 COLUMNS = ("image", "patient", "split", "view", "age", "sex")
 VIEWS = ("PA", "AP", "")
 SEXES = ("M", "F", "")
-_CHUNK = 1 << 22  # bytes read at a time when hashing
+FORMAT = 2  # of the folder; 1 had neither a seal on the card nor a hash of the table alone
+FILES = ("pixels.npy", "table.csv", "card.json")
+_CHUNK = 1 << 20  # bytes read at a time when hashing: what fits a core's cache
+# What a spreadsheet or pandas makes of a missing or numeric id; many patients would become one.
+_NO_PATIENT = re.compile(r"\s*(nan|none|null|na|n/a|<na>|nat|[+-].*|\d*\.\d*|\d+(\.\d*)?e[+-]?\d+)?\s*", re.IGNORECASE)
+
+
+def brief(error) -> str:
+    """What an error of another library says, on one line of at most 160 characters."""
+    text = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"[:1000]
+    text = "".join(c if c.isprintable() else " " for c in text)
+    return text if len(text) <= 160 else text[:159] + "…"
 
 
 def check_table(table: pd.DataFrame, findings: Sequence[str], *, where="the table") -> None:
@@ -40,42 +53,104 @@ def check_table(table: pd.DataFrame, findings: Sequence[str], *, where="the tabl
             raise ValueError(f"{where}: image {row['image']} has {name} {str(row[name])!r}; expected one of {words}")
     if table["age"].dtype.kind != "f":
         raise ValueError(f"{where}: age must be float years, NaN where unknown, got {table['age'].dtype}")
+    for key in findings:
+        if table[key].dtype.kind not in "iu":
+            raise ValueError(f"{where}: column {key} must hold the integers 0 and 1, got {table[key].dtype}")
+    for name in ("image", "patient"):
+        odd = table[name][~table[name].map(lambda text: isinstance(text, str) and text.isprintable())]
+        if len(odd):
+            raise ValueError(f"{where}: {name} {odd.iloc[0]!r} must be text without control characters")
+    if (table["image"] == "").any():
+        raise ValueError(f"{where}: row {(table['image'] == '').argmax()} has no image name")
     if table["image"].duplicated().any():
         raise ValueError(f"{where}: image {table['image'][table['image'].duplicated()].iloc[0]} is listed twice")
-    if (table["patient"] == "").any():
-        raise ValueError(f"{where}: image {table['image'][table['patient'] == ''].iloc[0]} has no patient")
+    for patient in table["patient"].unique():
+        if _NO_PATIENT.fullmatch(patient):
+            image = table["image"][table["patient"] == patient].iloc[0]
+            what = f"the patient {patient!r}, which is no id" if patient.strip() else "no patient"
+            raise ValueError(f"{where}: image {image} has {what}; give every patient an id of their own")
 
 
-def read_table(path: Path, columns: dict[str, str]) -> pd.DataFrame:
-    """Read table.csv with the dtypes of the card (``str``, ``int64``, ``float64``, ``uint8``).
+def read_card(path: Path) -> dict:
+    """The card, if its format is ours and its content is what was sealed."""
+    try:
+        card = json.loads(path.read_text(encoding="utf-8"))
+        version, _ = card.get("format", 1), card["findings"]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError) as error:
+        raise ValueError(
+            f"{path} is not the card of a radiograph set ({brief(error)}); prepare the set again"
+        ) from error
+    if version != FORMAT:
+        raise ValueError(f"{path} has format {version!r}, this cmdml reads format {FORMAT}; prepare the set again")
+    kinds = {"columns": dict, "findings": list, "size": int, "sha256": str, "table_sha256": str}
+    whole = all(isinstance(card.get(key), kind) for key, kind in kinds.items())
+    if not whole or card.get("seal") != seal(card):
+        raise ValueError(f"{path} is not what was written when the set was prepared; prepare the set again")
+    return card
+
+
+def seal(card: dict) -> str:
+    """SHA-256 of a card's content, whatever the order and the white space."""
+    content = {key: value for key, value in card.items() if key != "seal"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+def read_table(path: Path, columns: dict[str, str], sha256: str) -> pd.DataFrame:
+    """Read table.csv, whose hash must be ``sha256``, with the dtypes of the card: str, int64, float64 or uint8.
 
     Everything is read as text first: pandas' guesses would turn patient 00000013 into 13 and sex "" into NaN.
     """
-    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    try:
+        content = path.read_bytes()
+        reason = "its SHA-256 is not what card.json says: it changed after the set was prepared"
+        if hashlib.sha256(content).hexdigest() == sha256:
+            table, reason = pd.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False), ""
+    except (ValueError, OSError) as error:
+        reason = brief(error)
+    if reason:
+        raise ValueError(f"{path} cannot be used ({reason}); delete the folder and prepare it again")
     if list(table.columns) != list(columns):
         odd = sorted(set(table.columns) ^ set(columns)) or ["the order of columns"]
         raise ValueError(f"{path}: {', '.join(odd)} differs from card.json; prepare the set again")
     for name, kind in columns.items():
         if kind != "str":
             try:
-                table[name] = table[name].replace("", "nan").astype(kind if kind == "float64" else "int64").astype(kind)
-            except ValueError as error:
-                raise ValueError(f"{path}: column {name} must hold {kind} numbers ({error})") from error
+                values = table[name].replace("", "nan").astype("float64" if kind == "float64" else "int64")
+            except (ValueError, OverflowError) as error:
+                raise ValueError(f"{path}: column {name} must hold {kind} numbers ({brief(error)})") from error
+            if kind == "uint8" and not values.between(0, 255).all():  # before the cast, which would wrap 256 to 0
+                odd = values[~values.between(0, 255)].iloc[0]
+                raise ValueError(f"{path}: column {name} must hold uint8 numbers, found {odd}")
+            table[name] = values.astype(kind)
     return table
 
 
+def npy_header(shape: tuple[int, int, int]) -> bytes:
+    """The bytes before the pixels: an npy file of version 1.0 holding uint8 in C order."""
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": shape})
+    return header.getvalue()
+
+
 def read_pixels(path: Path, shape: tuple[int, int, int]) -> np.ndarray:
-    """Open the pixels as a read-only memory map and check what the header says; no pixel is read."""
+    """Open the pixels as a read-only memory map and check header and length; no pixel is read."""
+    header = npy_header(shape)
     try:
-        pixels = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise ValueError(f"{path} cannot be read ({error}); prepare the set again") from error
-    if pixels.shape != shape or pixels.dtype != np.uint8:
-        raise ValueError(
-            f"{path}: expected {shape} uint8 (rows of table.csv, size of card.json), "
-            f"got {pixels.shape} {pixels.dtype}; prepare the set again"
-        )
-    return pixels
+        with open(path, "rb") as file:
+            found, length = file.read(len(header)), os.fstat(file.fileno()).st_size
+        if found != header:
+            raise ValueError("its header says something else")
+        if length != len(header) + int(np.prod(shape, dtype=np.int64)):
+            raise ValueError(f"it has {length:,} bytes")
+        return np.memmap(path, np.uint8, "r", len(header), shape)
+    except (ValueError, OSError) as error:
+        expected = f"expected {shape} uint8 (rows of table.csv, size of card.json)"
+        raise ValueError(f"{path}: {expected}, but {error}; prepare the set again") from error
+
+
+def digest(*parts) -> str:
+    """SHA-256 of plain JSON values."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def column_kinds(table: pd.DataFrame) -> dict[str, str]:
@@ -84,53 +159,15 @@ def column_kinds(table: pd.DataFrame) -> dict[str, str]:
     return {name: kinds.get(table[name].dtype.kind, "str") for name in table.columns}
 
 
-def content_sha256(folder) -> str:
+def content_sha256(folder, shape: tuple[int, int, int]) -> str:
     """SHA-256 of the pixels (row-major, without the npy header), then of the bytes of table.csv; bounded memory."""
-    digest = hashlib.sha256()
-    with open(Path(folder) / "pixels.npy", "rb") as file:
-        np.lib.format.read_magic(file)
-        np.lib.format.read_array_header_1_0(file)
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
+    digest, buffer = hashlib.sha256(), memoryview(bytearray(_CHUNK))
+    with open(Path(folder) / "pixels.npy", "rb", buffering=0) as file:
+        file.seek(len(npy_header(shape)))
+        while n := file.readinto(buffer):
+            digest.update(buffer[:n])
     digest.update((Path(folder) / "table.csv").read_bytes())
     return digest.hexdigest()
-
-
-def append_rows(path: Path, shape: tuple[int, int, int], blocks: Callable[[int], Iterable[np.ndarray]]) -> None:
-    """Write an npy file row by row, from where an earlier, interrupted run stopped: its length says where.
-
-    Plain appends rather than a memory map: mapped pages count as ours until the kernel writes them back.
-    """
-    header = io.BytesIO()
-    np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": shape})
-    offset, row = header.tell(), shape[1] * shape[2]
-    with open(path, "r+b" if path.exists() else "w+b") as file:
-        done = min(max(0, os.fstat(file.fileno()).st_size - offset) // row, shape[0])
-        file.write(header.getvalue())
-        file.truncate(offset + done * row)  # a killed run may have left half a row
-        file.seek(offset + done * row)
-        for block in blocks(done) if done < shape[0] else ():
-            if block.dtype != np.uint8 or block.shape[1:] != shape[1:] or done + len(block) > shape[0]:
-                expected = f"at most {shape[0] - done} x {shape[1]} x {shape[2]} uint8"
-                raise ValueError(f"{path}: row {done}: expected {expected}, got {block.shape} {block.dtype}")
-            file.write(np.ascontiguousarray(block).data)
-            file.flush()
-            os.fsync(file.fileno())  # so that the length never runs ahead of the pixels, even if the power fails
-            done += len(block)
-    if done != shape[0]:
-        raise ValueError(f"{path}: the source ended after {done} of {shape[0]} radiographs")
-
-
-def publish(partial: Path, folder: Path) -> None:
-    """Give the finished folder its name."""
-    if not folder.exists() or not any(folder.iterdir()):
-        os.replace(partial, folder)
-        return
-    # The folder has files (an older set, a figure): only ours are replaced, the card last, since it makes the set.
-    (folder / "card.json").unlink(missing_ok=True)
-    for file in ("pixels.npy", "table.csv", "card.json"):
-        os.replace(partial / file, folder / file)
-    partial.rmdir()
 
 
 def assert_unseen_left_out(train: pd.DataFrame, unseen, where) -> None:

@@ -1,13 +1,16 @@
 """The store and the partition: what is written is what is read, whole or not at all, and no patient is shared."""
 
+import errno
 import hashlib
 import json
+import os
+import socket
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from cmdml import store
+from cmdml import store, writing
 from cmdml.findings import KEYS, split_findings
 from cmdml.radiographs import Partition, RadiographSet, partition, write_radiographs
 
@@ -178,29 +181,177 @@ def test_a_table_that_is_none_is_refused_by_name(tmp_path, change, message):
         write(tmp_path / "set", change(a_table()))
 
 
-def spoil_card(folder, **changes):
-    card = json.loads((folder / "card.json").read_text())
-    (folder / "card.json").write_text(json.dumps(card | changes))
+def card_of(folder):
+    return json.loads((folder / "card.json").read_text())
+
+
+def reseal(folder, **changes):
+    """A card that vouches for whatever lies in the folder now: what is behind the seals must hold by itself."""
+    card = card_of(folder) | changes
+    card["table_sha256"] = hashlib.sha256((folder / "table.csv").read_bytes()).hexdigest()
+    (folder / "card.json").write_text(json.dumps(card | {"seal": store.seal(card)}))
+
+
+def replace(path, old, new, count=-1):
+    text = path.read_bytes()
+    assert old in text
+    path.write_bytes(text.replace(old, new, count))
 
 
 @pytest.mark.parametrize(
     "spoil, message",
     [
-        (lambda f: spoil_card(f, size=9), r"pixels\.npy: expected \(60, 9, 9\) uint8"),
-        (lambda f: spoil_card(f, columns=None), r"card\.json is not the card"),
+        (lambda f: reseal(f, size=9), r"pixels\.npy: expected \(60, 9, 9\) uint8"),
+        (lambda f: reseal(f, size="8"), r"card\.json is not what was written"),
+        (lambda f: reseal(f, columns=None), r"card\.json is not what was written"),
+        (lambda f: reseal(f, format=9), r"card\.json has format 9, this cmdml reads format 2; prepare the set again"),
+        (lambda f: reseal(f, format=None), r"card\.json has format None"),
+        (lambda f: replace(f / "card.json", b'"format": 2,', b""), r"card\.json has format 1"),
         (lambda f: (f / "card.json").write_text("{"), r"card\.json is not the card"),
-        (lambda f: np.save(f / "pixels.npy", noise().astype(np.int16)), "int16"),
-        (lambda f: (f / "pixels.npy").write_bytes(b"no array"), r"pixels\.npy cannot be read"),
-        (lambda f: np.save(f / "pixels.npy", np.array([{}]), allow_pickle=True), r"pixels\.npy"),
-        (lambda f: (f / "table.csv").write_text((f / "table.csv").read_text().replace("Hernia", "Hernias")), "Hernias"),
-        (lambda f: (f / "table.csv").write_text((f / "table.csv").read_text().replace("1.25", "young")), "column age"),
+        (lambda f: (f / "card.json").write_text("[" * 100_000), r"card\.json is not the card"),
+        (lambda f: (f / "card.json").write_bytes(b"\xff\xfe{}"), r"card\.json is not the card"),
+        (lambda f: (f / "card.json").write_text("[]"), r"card\.json is not the card"),
+        (lambda f: replace(f / "card.json", b'"toy"', b'"tot"', 1), r"card\.json is not what was written"),
+        (lambda f: replace(f / "card.json", b'"seal"', b'"soul"'), r"card\.json is not what was written"),
+        (lambda f: np.save(f / "pixels.npy", noise().astype(np.int16)), "expected .* uint8 .*its header"),
+        (lambda f: np.save(f / "pixels.npy", np.asfortranarray(noise())), "expected .* uint8 .*its header"),
+        (lambda f: replace(f / "pixels.npy", b"(60, 8, 8)", b"(60, 4, 16)"[:10]), "expected .* uint8 .*its header"),
+        (lambda f: replace(f / "pixels.npy", b"), }  ", b"), } #"), "expected .* uint8 .*its header"),
+        (lambda f: (f / "pixels.npy").write_bytes(b"no array"), r"pixels\.npy: expected"),
+        (lambda f: np.save(f / "pixels.npy", np.array([{}]), allow_pickle=True), r"pixels\.npy: expected"),
+        (lambda f: (f / "pixels.npy").write_bytes((f / "pixels.npy").read_bytes()[:-1]), r"it has 3,967 bytes"),
+        (lambda f: (f / "pixels.npy").write_bytes((f / "pixels.npy").read_bytes() + b"x"), r"it has 3,969 bytes"),
+        (lambda f: replace(f / "table.csv", b",train,", b",test,", 1), r"table\.csv cannot be used \(its SHA-256"),
+        (lambda f: replace(f / "table.csv", b",M,", b",F,", 1), r"table\.csv cannot be used \(its SHA-256"),
+        (lambda f: [replace(f / "table.csv", b"Hernia", b"Hernias"), reseal(f)], "Hernias"),
+        (lambda f: [replace(f / "table.csv", b",1.25,", b",young,"), reseal(f)], "column age"),
+        (lambda f: [replace(f / "table.csv", b",0,1\n", b",0,257\n", 1), reseal(f)], "Hernia must hold uint8 .* 257"),
+        (lambda f: [replace(f / "table.csv", b",0,0\n", b",0,256\n", 1), reseal(f)], "Hernia must hold uint8 .* 256"),
+        (lambda f: [replace(f / "table.csv", b",0,0\n", b",0,-1\n", 1), reseal(f)], "Hernia must hold uint8 .* -1"),
+        (lambda f: [replace(f / "table.csv", b",0,0\n", b",0,2\n", 1), reseal(f)], "has Hernia '2'"),
+        (lambda f: [replace(f / "table.csv", b",0,0\n", b",0," + b"9" * 30 + b"\n", 1), reseal(f)], "column Hernia"),
+        (lambda f: [replace(f / "table.csv", b",0,0\n", b",0,0,0,0\n", 1), reseal(f)], r"table\.csv"),
     ],
 )
-def test_files_that_do_not_agree_are_refused_by_name(tmp_path, spoil, message):
+def test_files_that_are_not_what_was_written_are_refused_by_name(tmp_path, spoil, message):
     write(tmp_path / "set")
     spoil(tmp_path / "set")
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=message) as caught:
         RadiographSet.load(tmp_path / "set")
+    assert str(tmp_path / "set") in str(caught.value)
+    assert len(write(tmp_path / "set")) == 60  # and is made again
+
+
+@pytest.mark.parametrize("name", ["card.json", "table.csv", "pixels.npy"])
+def test_only_regular_files_are_opened(tmp_path, name):
+    write(tmp_path / "set")
+    (tmp_path / "set" / name).unlink()
+    os.mkfifo(tmp_path / "set" / name)  # opening it would wait for a writer for ever
+    with pytest.raises(FileNotFoundError, match=name):
+        RadiographSet.load(tmp_path / "set")
+
+
+@pytest.mark.parametrize("patient", ["nan", "NaN", "None", "<NA>", "1.0", "00000013.0", "-1", "1e5", " ", "+3"])
+def test_a_patient_that_is_none_is_refused(tmp_path, patient):
+    table = a_table()
+    table.loc[7, "patient"] = patient
+    with pytest.raises(ValueError, match="00000007_000.png has (the patient .*which is no id|no patient)"):
+        write(tmp_path / "set", table)
+
+
+def test_verify_reads_every_pixel_and_load_reads_none(tmp_path, monkeypatch):
+    radiographs = write(tmp_path / "set")
+    for at in (128, 128 + 60 * 64 // 2, 128 + 60 * 64 - 1):
+        with open(tmp_path / "set" / "pixels.npy", "r+b") as file:
+            file.seek(at)
+            old = file.read(1)
+            file.seek(at)
+            file.write(bytes([old[0] ^ 128]))
+        with pytest.raises(ValueError, match="changed after it was prepared"):
+            RadiographSet.load(tmp_path / "set").verify()
+        with open(tmp_path / "set" / "pixels.npy", "r+b") as file:
+            file.seek(at)
+            file.write(old)
+    radiographs.verify()
+    monkeypatch.setattr(store, "content_sha256", None)
+    RadiographSet.load(tmp_path / "set")
+
+
+def test_two_writers_of_one_folder(tmp_path):
+    said = []
+
+    def fill(pixels):
+        with pytest.raises(RuntimeError) as caught:
+            write(tmp_path / "set")
+        said.append(str(caught.value))
+        np.copyto(pixels, noise())
+
+    write(tmp_path / "set", fill=fill).verify()
+    assert f"{tmp_path / 'set'} is being written by process {os.getpid()} on {socket.gethostname()}" in said[0]
+    assert [p.name for p in tmp_path.iterdir()] == ["set"]
+
+
+def test_the_lock_of_a_dead_process_is_taken_over(tmp_path):
+    (tmp_path / "set.lock").write_text("process 1 on elsewhere\n")  # nobody holds it: whoever did is gone
+    write(tmp_path / "set").verify()
+    assert [p.name for p in tmp_path.iterdir()] == ["set"]
+
+
+def test_a_lock_is_let_go_when_writing_fails(tmp_path):
+    def fail(pixels):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(
+        OSError, match=f"{tmp_path / 'set'}: No space left on device; mend that and run again"
+    ) as caught:
+        write(tmp_path / "set", fill=fail)
+    assert caught.value.errno == errno.ENOSPC and "\n" not in str(caught.value)
+    write(tmp_path / "set").verify()
+
+
+def rows_of(starts, stop_at=60):
+    def blocks(start):
+        starts.append(start)
+        for i in range(start, stop_at, 10):
+            yield noise()[i : i + 10]
+        if stop_at < 60:
+            raise KeyboardInterrupt
+
+    return blocks
+
+
+def test_rows_of_another_request_are_gone_before_the_new_one_is_noted(tmp_path):
+    lines = [f"film {i}" for i in range(10)]
+    assert writing.rows_to_keep(tmp_path / "p", lines, 8) == 0
+    (tmp_path / "p" / "pixels.npy").write_bytes(bytes(128 + 10 * 64))
+    assert writing.rows_to_keep(tmp_path / "p", [*lines[:4], "new", *lines[5:]], 8) == 4
+    assert (tmp_path / "p" / "pixels.npy").stat().st_size == 128 + 4 * 64  # else a kill now would keep the old ones
+    assert writing.rows_to_keep(tmp_path / "p", ["other", *lines[1:]], 8) == 0
+    assert not (tmp_path / "p" / "pixels.npy").exists()
+
+
+@pytest.mark.parametrize("changed, start", [(None, 40), (50, 40), (40, 40), (39, 39), (15, 15), (0, 0)])
+def test_an_interrupted_write_keeps_the_rows_whose_lines_are_the_same(tmp_path, changed, start):
+    lines, starts = [f"film {i}" for i in range(60)], []
+    with pytest.raises(KeyboardInterrupt):
+        write(tmp_path / "set", fill=None, blocks=rows_of(starts, 40), rows=lines)
+    (tmp_path / "set.partial" / "pixels.npy").write_bytes(
+        (tmp_path / "set.partial" / "pixels.npy").read_bytes()[: 128 + 40 * 64]
+    )
+    if changed is not None:
+        lines[changed] = "another film"
+    table = a_table()
+    table.loc[59, "sex"] = "F"
+    written = write(tmp_path / "set", table, fill=None, blocks=rows_of(starts), rows=lines)
+    assert starts == [0, start]
+    np.testing.assert_array_equal(written.pixels, noise())
+
+    def never(start):
+        raise AssertionError("written again")
+
+    assert len(write(tmp_path / "set", table, fill=None, blocks=never, rows=lines)) == 60
+    with pytest.raises(AssertionError, match="written again"):
+        write(tmp_path / "set", table, fill=None, blocks=never, rows=["new", *lines[1:]])
 
 
 def test_fill_or_blocks_but_not_both(tmp_path):
@@ -232,6 +383,20 @@ def test_partition_can_leave_out_training_images_without_a_finding(tmp_path):
     assert not parts.radiographs.labels[parts.test].any(1).all()
     count = parts.counts.set_index(["split", "step"])["images"]
     assert count["train", "dropped: no finding"] == 6 and count["test", "dropped: no finding"] == 0
+
+
+def test_a_partition_made_by_hand_refuses_a_shared_patient(tmp_path):
+    radiographs = write(tmp_path / "set")
+    with pytest.raises(ValueError, match="patient 00000000 is in train and test"):  # rows 0 and 1 are of one patient
+        Partition(radiographs, split_findings(KEYS, ["Hernia"]), np.array([0]), np.array([20]), np.array([1]), None)
+
+
+def test_partition_refuses_a_shared_patient_whose_training_film_is_dropped(tmp_path):
+    table = a_table()
+    table.loc[table.index[-1], "patient"] = table.loc[3, "patient"] = "99999999"
+    table.loc[3, "Edema"] = 1  # unseen: this film leaves train, and the set is still not split by patient
+    with pytest.raises(ValueError, match="patient 99999999 is in train and test"):
+        partition(write(tmp_path / "set", table), split_findings(KEYS))
 
 
 def test_partition_names_patients_in_two_splits(tmp_path):

@@ -10,17 +10,18 @@ import inspect
 from collections.abc import Callable
 
 from cmdml.names import check
-from cmdml.sources import chestmnist, nih, phantom
+from cmdml.sources import chestmnist, kermany, nih, phantom
 
 SOURCES: dict[str, Callable] = {
     "phantom": phantom.prepare,
     "chestmnist": chestmnist.prepare,
     "nih": nih.prepare,
+    "kermany": kermany.prepare,
 }
 
 
 def prepare(source: str, folder, **options):
-    """Prepare ``source`` (phantom, chestmnist or nih) in ``folder``; the options are those of its own ``prepare``.
+    """Prepare ``source`` (a key of ``SOURCES``) in ``folder``; the options are those of its own ``prepare``.
 
     Raises
     ------

@@ -9,7 +9,9 @@ Source: Yang et al., *MedMNIST v2*, Scientific Data 10:41, 2023, doi 10.1038/s41
 from __future__ import annotations
 
 import hashlib
+import struct
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +20,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from cmdml import store
 from cmdml.findings import KEYS
 from cmdml.radiographs import SPLITS, RadiographSet, write_radiographs
 
@@ -26,6 +29,7 @@ NOTE = (
     "ChestMNIST carries no patient ids: every image counts as its own patient, that the splits share no patient is the "
     "publishers' word, and intervals over patients are too narrow."
 )
+_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, struct.error, NotImplementedError, RuntimeError)
 _ROWS = 1024  # images held at a time
 
 
@@ -45,6 +49,8 @@ def prepare(folder, *, size=64, npz=None, root=None, limit=0, progress=True) -> 
     FileNotFoundError, ModuleNotFoundError, ValueError : naming the file, the value and the way out.
     """
     path = Path(npz) if npz else download(size, root)
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{path} is not a regular file; pass npz= with a file of the MedMNIST format")
     if not path.is_file():
         raise FileNotFoundError(
             f"{path}: no such file; pass npz= with a file of the MedMNIST format, or none to download"
@@ -122,33 +128,60 @@ def published_info() -> dict:
 @contextmanager
 def _array(path: Path, name: str):
     """Open one array of the archive as (shape, dtype, stream positioned at its first byte)."""
-    try:
-        archive = zipfile.ZipFile(path)
-    except zipfile.BadZipFile as error:
-        raise ValueError(f"{path} is not an npz archive; fetch it again") from error
-    with archive:
-        if f"{name}.npy" not in archive.namelist():
-            raise ValueError(f"{path}: no array {name}; found {', '.join(archive.namelist())}")
+    with _readable(path), zipfile.ZipFile(path) as archive:
+        found = archive.namelist().count(f"{name}.npy")
+        if found != 1:
+            raise ValueError(f"{path}: {'no' if not found else 'more than one'} array {name}; found {_names(archive)}")
         with archive.open(f"{name}.npy") as stream:
-            read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-            shape, fortran, dtype = read[np.lib.format.read_magic(stream)](stream)
+            shape, fortran, dtype = _npy_header(path, name, stream)
             if dtype.hasobject or fortran:
                 raise ValueError(f"{path}: {name} must be plain numbers in C order")
             yield shape, dtype, stream
+
+
+@contextmanager
+def _readable(path: Path):
+    """Whatever zip and deflate say of a damaged archive, in one sentence."""
+    try:
+        yield
+    except _DAMAGE as error:
+        raise ValueError(
+            f"{path} is not an npz archive, or a damaged one ({store.brief(error)}); fetch it again"
+        ) from error
+
+
+def _names(archive: zipfile.ZipFile) -> str:
+    return ", ".join(archive.namelist()[:20])
+
+
+def _npy_header(path: Path, name: str, stream) -> tuple[tuple[int, ...], bool, np.dtype]:
+    read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    try:
+        return read[np.lib.format.read_magic(stream)](stream)
+    except (ValueError, KeyError, SyntaxError, TypeError) as error:
+        raise ValueError(f"{path}: {name} is no array ({store.brief(error)}); fetch it again") from error
 
 
 def _labels(path: Path, split: str, images: int) -> np.ndarray:
     with _array(path, f"{split}_labels") as (shape, dtype, stream):
         if shape != (images, len(KEYS)):
             raise ValueError(f"{path}: {split}_labels must be {(images, len(KEYS))}, got {shape}")
-        labels = np.frombuffer(stream.read(), dtype).reshape(shape)
+        content = stream.read()
+    if dtype.kind not in "iuf" or len(content) != shape[0] * shape[1] * dtype.itemsize:
+        raise ValueError(f"{path}: {split}_labels must be {shape} numbers, got {len(content)} bytes of {dtype}")
+    labels = np.frombuffer(content, dtype).reshape(shape)
     if not np.isin(labels, (0, 1)).all():
         raise ValueError(f"{path}: {split}_labels must be 0 or 1, found {np.setdiff1d(labels, (0, 1))[:3]}")
     return labels.astype(np.uint8)
 
 
 def _blocks(path: Path, keep: dict[str, int], start: int, size: int, progress: bool) -> Iterator[np.ndarray]:
-    """Yield (n, size, size) uint8 from row ``start`` of the kept rows on."""
+    """Yield (n, size, size) uint8 from row ``start`` of the kept rows on, if the checksums of all images are right."""
+    for split in SPLITS:
+        with _array(path, f"{split}_images") as (shape, _, stream):
+            length = sum(len(part) for part in iter(lambda stream=stream: stream.read(1 << 20), b""))  # checks the CRC
+        if length != shape[0] * shape[1] * shape[2]:
+            raise ValueError(f"{path}: {split}_images holds {length:,} bytes, not {shape}; fetch it again")
     with tqdm(total=sum(keep.values()), initial=start, unit=" images", desc="reduce", disable=not progress) as bar:
         for split in SPLITS:
             with _array(path, f"{split}_images") as (shape, _, stream):
@@ -173,7 +206,7 @@ def _reduce(block: np.ndarray, size: int) -> np.ndarray:
 
 def _digest(path: Path) -> str:
     """Name-free fingerprint of the archive: the checksums that the zip directory keeps of each array."""
-    with zipfile.ZipFile(path) as archive:
+    with _readable(path), zipfile.ZipFile(path) as archive:
         text = "\n".join(
             f"{m.filename} {m.file_size} {m.CRC:08x}" for m in sorted(archive.infolist(), key=lambda m: m.filename)
         )

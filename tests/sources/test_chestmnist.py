@@ -1,5 +1,6 @@
 """The ChestMNIST source, on small archives of the MedMNIST format."""
 
+import os
 import zipfile
 
 import numpy as np
@@ -93,6 +94,29 @@ def test_a_missing_or_broken_file_is_one_sentence(tmp_path):
         prepare(tmp_path)
     (tmp_path / "c.npz").write_text("<html>")
     with pytest.raises(ValueError, match="c.npz is not an npz archive"):
+        prepare(tmp_path)
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_flipped_pixels_and_labels_are_refused_before_a_row_is_written(tmp_path, save):
+    arrays = an_archive(tmp_path / "c.npz")
+    save(tmp_path / "c.npz", **arrays)
+    whole = (tmp_path / "c.npz").read_bytes()
+    for share in (0.05, 0.3, 0.6, 0.8):
+        damaged = bytearray(whole)
+        damaged[int(share * len(whole))] ^= 4
+        (tmp_path / "c.npz").write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"c\.npz is not an npz archive, or a damaged one"):
+            prepare(tmp_path, limit=0)
+        partial = tmp_path / "set.partial" / "pixels.npy"
+        assert not (tmp_path / "set").exists() and (not partial.exists() or partial.stat().st_size == 128)
+    (tmp_path / "c.npz").write_bytes(whole)
+    assert len(prepare(tmp_path)) == 70
+
+
+def test_only_a_regular_file_is_an_archive(tmp_path):
+    os.mkfifo(tmp_path / "c.npz")
+    with pytest.raises(ValueError, match="c.npz is not a regular file"):
         prepare(tmp_path)
 
 

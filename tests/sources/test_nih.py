@@ -1,6 +1,8 @@
 """The NIH source, on tiny trees of PNGs in the layout of the official download."""
 
+import hashlib
 import os
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +11,7 @@ from PIL import Image
 
 from cmdml.findings import KEYS
 from cmdml.radiographs import RadiographSet
-from cmdml.sources import nih
+from cmdml.sources import nih, nih_tables
 from cmdml.sources.decoding import decode, decode_blocks
 
 HEAD_2017 = (
@@ -86,7 +88,10 @@ def test_official_split_takes_validation_patients_from_train_val(tmp_path):
     table = prepare(tmp_path, splits="official").table.set_index("image")
     assert (table["split"] == "test").to_numpy().nonzero()[0].tolist() == list(range(160, 240))
     assert table.groupby("patient")["split"].nunique().max() == 1
-    assert 2 <= table.loc[names[:160], "split"].eq("val").sum() <= 44  # 1/8 of 80 patients, give or take
+    for patient, split in table.loc[names[:160]].groupby("patient")["split"].first().items():
+        eighth = hashlib.sha256(f"0:{patient}".encode()).digest()[0] < 32  # of 256
+        assert split == ("val" if eighth else "train")
+    assert table.loc[names[:160], "split"].eq("val").sum() == 22  # of 160
     again = nih.prepare(tmp_path / "other", root=tmp_path / "nih", size=16, seed=1, progress=False).table
     assert again["split"].tolist() != table["split"].tolist()
 
@@ -139,7 +144,9 @@ def test_nothing_is_left_out_in_silence(tmp_path, capsys):
         "without_image": 1,
         "listed_without_image": 2,
         "without_split": 1,
+        "in_excluded_sources": 0,
         "below_min_source_pixels": 0,
+        "non_square": 0,
         "view_unknown": 0,
         "age_unknown": 1,
         "sex_unknown": 1,
@@ -193,7 +200,10 @@ def truncate(path):
         (lambda p: p.write_text("<html>not found</html>"), "is not a PNG image; fetch it again"),
         (truncate, "cannot be read as an image"),
         (lambda p: Image.fromarray(np.dstack([pixels(i) for i in range(3)])).save(p), "is a colour image"),
-        (lambda p: Image.fromarray(pixels(0).astype(np.uint16) * 256).save(p), "8-bit grey PNG, got Pillow mode I;16"),
+        (
+            lambda p: Image.fromarray(pixels(0).astype(np.uint16) * 256).save(p),
+            "has 16 bits per channel, expected 8-bit grey",
+        ),
     ],
 )
 def test_an_image_that_is_none_is_named(tmp_path, spoil, message):
@@ -230,6 +240,22 @@ def test_blocks_do_not_depend_on_workers(tmp_path):
     assert len(one) == 35
 
 
+def another(path):
+    """Replace an image in place: the new file has the size and the times of the old one, other pixels."""
+    before = path.stat()
+    grey = np.full((32, 32), 77, np.uint8)
+    grey[0, 0] = 78
+    Image.fromarray(grey).save(path)
+    assert path.stat().st_size < before.st_size - 12
+    room = before.st_size - path.stat().st_size - 12  # fill up with a text chunk, as an image tool might write one
+    chunk = b"tEXt" + b"x" * room
+    data = path.read_bytes()
+    extra = room.to_bytes(4, "big") + chunk + zlib.crc32(chunk).to_bytes(4, "big")
+    path.write_bytes(data[:33] + extra + data[33:])
+    assert path.stat().st_size == before.st_size
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
 def test_a_prepared_set_is_not_decoded_again_until_the_images_change(tmp_path, monkeypatch):
     names = a_tree(tmp_path / "nih")
     prepare(tmp_path)
@@ -238,8 +264,8 @@ def test_a_prepared_set_is_not_decoded_again_until_the_images_change(tmp_path, m
     monkeypatch.setattr(nih, "decode_blocks", lambda *a: calls.append(1) or real(*a))
     prepare(tmp_path)
     assert not calls
-    Image.new("L", (32, 32), 77).save(tmp_path / "nih" / "images" / names[0])
-    assert (prepare(tmp_path).pixels[0] == 77).all()
+    another(tmp_path / "nih" / "images" / names[0])
+    assert abs(float(prepare(tmp_path).pixels[0].mean()) - 77) < 1
     assert calls and str(tmp_path) not in (tmp_path / "set" / "card.json").read_text()
 
 
@@ -260,6 +286,8 @@ def edit(path, old, new):
         (lambda r: edit(r / "Data_Entry_2017_v2020.csv", "Patient ID", "Pat"), ValueError, "no column 'Patient ID'"),
         (lambda r: (r / "Data_Entry_2017_v2020.csv").unlink(), FileNotFoundError, r"no Data_Entry_2017\*\.csv"),
         (lambda r: (r / "test_list.txt").unlink(), FileNotFoundError, "test_list.txt is missing.*splits='hash'"),
+        (lambda r: (r / "test_list.txt").write_text("\n \n"), ValueError, "test_list.txt names no image"),
+        (lambda r: (r / "test_list.txt").write_bytes(b"\xe9"), ValueError, "test_list.txt is not utf-8 text"),
         (
             lambda r: edit(r / "test_list.txt", "00000005_000.png", "00000001_000.png"),
             ValueError,
@@ -307,6 +335,127 @@ def test_an_unknown_split_rule_is_an_error(tmp_path, splits, message):
 def test_a_missing_root_says_how_to_give_one(tmp_path, root):
     with pytest.raises(FileNotFoundError, match="nih_root"):
         nih.prepare(tmp_path / "set", root=root)
+
+
+def with_sources(root, names):
+    repos = ["a/one", "b/two", "c/three"]
+    lines = [f"{name},{repos[i % 3]},{(64, 32, 24)[i // 4]}" for i, name in enumerate(names)]
+    (root / "sources.csv").write_text("\n".join(["image,source_repo,source_pixels", *lines]))
+
+
+def test_sources_can_be_left_out_by_name_and_are_counted(tmp_path):
+    names = a_tree(tmp_path / "nih")
+    with_sources(tmp_path / "nih", names)
+    radiographs = prepare(tmp_path, exclude_sources=["c/three", "a/one"], min_source_pixels=32)
+    assert radiographs.table["image"].tolist() == [names[i] for i in (1, 4, 7)]
+    assert set(radiographs.table["source_repo"]) == {"b/two"}
+    assert radiographs.card["excluded_sources"] == {"c/three": 4, "a/one": 4}
+    assert radiographs.card["counts"]["in_excluded_sources"] == 8
+    assert radiographs.card["counts"]["below_min_source_pixels"] == 1  # names[10]; what is excluded counts once
+    assert len(prepare(tmp_path, exclude_sources=["c/three"])) == 8
+    assert len(prepare(tmp_path)) == 12
+
+
+@pytest.mark.parametrize(
+    "exclude, message",
+    [
+        (["b/tow"], "unknown source of .*sources.csv 'b/tow': did you mean 'b/two'"),
+        ("b/two", "exclude_sources must be a list of names"),
+        ([3], "exclude_sources must be a list of names"),
+    ],
+)
+def test_a_source_that_is_none_is_refused(tmp_path, exclude, message):
+    with_sources(tmp_path / "nih", a_tree(tmp_path / "nih"))
+    with pytest.raises(ValueError, match=message):
+        prepare(tmp_path, exclude_sources=exclude)
+    (tmp_path / "nih" / "sources.csv").unlink()
+    with pytest.raises(ValueError, match="there is no .*sources.csv|must be a list"):
+        prepare(tmp_path, exclude_sources=exclude)
+
+
+@pytest.mark.parametrize(
+    "options", [{"size": 0}, {"size": 16.0}, {"size": True}, {"min_source_pixels": -1}, {"workers": -1}]
+)
+def test_options_out_of_range_are_refused(tmp_path, options):
+    a_tree(tmp_path / "nih")
+    with pytest.raises(ValueError, match=f"{next(iter(options))} must be a whole number"):
+        prepare(tmp_path, **options)
+
+
+@pytest.mark.parametrize("missing", ["train", "val", "test"])
+def test_two_of_three_lists_are_an_error_not_the_official_split(tmp_path, missing):
+    names = a_tree(tmp_path / "nih")
+    user_lists(tmp_path / "nih" / "splits", names)
+    (tmp_path / "nih" / "splits" / f"{missing}_list.txt").unlink()
+    with pytest.raises(FileNotFoundError, match=f"splits/{missing}_list.txt is missing"):
+        prepare(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda r: edit(r / "Data_Entry_2017_v2020.csv", ",2500,", ",2501,"),  # a column that the set does not use
+        lambda r: edit(r / "test_list.txt", "00000006_001.png", "00000006_001.png\n00008888_000.png"),
+        lambda r: edit(r / "sources.csv", "64", "65"),
+        lambda r: os.utime(r / "images" / "00000003_000.png", (1, 1)),
+        lambda r: another(r / "images" / "00000003_000.png"),
+    ],
+)
+def test_an_edited_input_makes_the_set_anew(tmp_path, change):
+    with_sources(tmp_path / "nih", a_tree(tmp_path / "nih"))
+    before = prepare(tmp_path).card["request"]
+    assert prepare(tmp_path).card["request"] == before
+    change(tmp_path / "nih")
+    assert prepare(tmp_path).card["request"] != before
+
+
+def test_input_files_are_those_that_are_read(tmp_path):
+    root = tmp_path / "nih"
+    names = a_tree(root)
+    found = nih_tables.input_files(root)
+    assert [p.name for p in found] == ["Data_Entry_2017_v2020.csv", "train_val_list.txt", "test_list.txt"]
+    with_sources(root, names)
+    user_lists(root / "splits", names)
+    found = [p.name for p in nih_tables.input_files(root)]
+    assert found[1:] == ["train_list.txt", "val_list.txt", "test_list.txt", "sources.csv"]
+    assert set(prepare(tmp_path).card["made_with"]["inputs"]) == set(found)
+
+
+@pytest.mark.parametrize("patient", ["", "nan", "1.0", "-1", "0", "1e3", "٣", "123456789"])
+def test_a_patient_id_that_is_none_is_refused(tmp_path, patient):
+    a_tree(tmp_path / "nih")
+    edit(tmp_path / "nih" / "Data_Entry_2017_v2020.csv", "No Finding,0,3,", f"No Finding,0,{patient},")
+    with pytest.raises(ValueError, match=f"image '00000003_000.png' has the Patient ID '{patient}', which is none"):
+        prepare(tmp_path)
+
+
+def test_a_film_whose_name_is_of_another_patient_is_refused(tmp_path):
+    a_tree(tmp_path / "nih")
+    edit(tmp_path / "nih" / "Data_Entry_2017_v2020.csv", "No Finding,0,3,", "No Finding,0,4,")
+    with pytest.raises(ValueError, match="image 00000003_000.png has the Patient ID 00000004; one of the two is wrong"):
+        prepare(tmp_path)
+
+
+@pytest.mark.parametrize("width, height", [(48, 32), (32, 47)])
+def test_films_that_are_not_square_are_refused_or_padded(tmp_path, width, height):
+    names = a_tree(tmp_path / "nih")
+    film = np.random.default_rng(0).integers(1, 256, (height, width), dtype=np.uint8)
+    Image.fromarray(film).save(tmp_path / "nih" / "images" / names[2])
+    with pytest.raises(ValueError, match=f"{names[2]} is {width} x {height} px, not square, and so are 0 more.*'pad'"):
+        prepare(tmp_path)
+    with pytest.raises(ValueError, match=f"{names[2]} is {width} x {height} px, not square.*'pad'"):
+        decode(tmp_path / "nih" / "images" / names[2], 16)
+    with pytest.raises(ValueError, match="unknown non_square 'pda': did you mean 'pad'"):
+        prepare(tmp_path, non_square="pda")
+    radiographs = prepare(tmp_path, non_square="pad")
+    side = max(width, height)
+    square = np.zeros((side, side), np.uint8)
+    top, left = (side - height) // 2, (side - width) // 2
+    square[top : top + height, left : left + width] = film
+    expected = np.asarray(Image.fromarray(square).resize((16, 16), Image.Resampling.BOX), int)
+    assert np.abs(radiographs.pixels[2] - expected).max() <= 1  # reduce() rounds on its own
+    assert radiographs.card["counts"]["non_square"] == 1
+    np.testing.assert_array_equal(radiographs.pixels[3], decode(tmp_path / "nih" / "images" / names[3], 16))
 
 
 @pytest.mark.skipif("CMDML_NIH_ROOT" not in os.environ, reason="set CMDML_NIH_ROOT to a folder of the NIH download")

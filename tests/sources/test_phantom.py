@@ -12,7 +12,7 @@ from cmdml import sources
 from cmdml.findings import KEYS
 from cmdml.radiographs import RadiographSet
 from cmdml.sources import phantom
-from cmdml.sources.phantom import sampling
+from cmdml.sources.phantom import counts, sampling
 from cmdml.sources.phantom.anatomy import diaphragm, draw_block, outer_border
 from cmdml.sources.phantom.signs import PAINTERS, bend
 
@@ -222,7 +222,7 @@ def test_a_film_does_not_depend_on_the_films_drawn_with_it():
 
 def test_label_sets_follow_nih():
     table = phantom.sample_table(30_000, seed=0)
-    sets = pd.read_csv(sampling.COUNTS)
+    sets = pd.read_csv(counts.COUNTS)
     weight = sets["images"] / sets["images"].sum()
     labels = table[list(KEYS)]
     for key in KEYS:
@@ -297,8 +297,63 @@ def test_unknown_source_or_option_names_the_nearest(tmp_path):
         assert "folder" in inspect.signature(prepare).parameters
 
 
+def redrawn(tmp_path, monkeypatch):
+    """Whether preparing the same set again draws it again."""
+    calls = []
+    real = sampling.draw
+    monkeypatch.setattr(sampling, "draw", lambda *args: calls.append(1) or real(*args))
+    phantom.prepare(tmp_path / "set", images=60, progress=False)
+    monkeypatch.setattr(sampling, "draw", real)
+    return bool(calls)
+
+
+@pytest.mark.parametrize("name", ["anatomy.py", "signs.py", "sampling.py", "label_sets.csv", "label_sets.json"])
+def test_another_drawing_or_other_counts_draw_the_set_anew(tmp_path, monkeypatch, name):
+    assert redrawn(tmp_path, monkeypatch) and not redrawn(tmp_path, monkeypatch)
+    before, real = counts.drawing_sha256(), counts.reading.sha256
+    monkeypatch.setattr(counts.reading, "sha256", lambda path: "edited" if path.name == name else real(path))
+    assert counts.drawing_sha256() != before
+    assert redrawn(tmp_path, monkeypatch) and not redrawn(tmp_path, monkeypatch)
+
+
+def test_the_drawing_is_what_it_was():
+    """Committed results are of these bytes: whoever changes the drawing must make them again."""
+    table = phantom.sample_table(64, seed=0)
+    films = phantom.draw(phantom.sample_scene(table, 0), 64, 0)
+    assert films.mean(dtype=float) == pytest.approx(35061450 / films.size, rel=1e-5)  # processors round differently
+    assert films[17, 20:23, 30].tolist() == pytest.approx([196, 196, 197], abs=1)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "words"),
+    [
+        ("label_sets.csv", b"view,findings\n", "no column 'images'"),
+        ("label_sets.csv", b"view,findings,images\nPA,Mass,many\n", "Mass has images 'many'; expected a whole number"),
+        ("label_sets.csv", b"view,findings,images\nPA,Mas,3\n", "holds 'PA,Mas', no label set"),
+        ("label_sets.csv", b"view,findings,images\nLL,Mass,3\n", "holds 'LL,Mass', no label set"),
+        ("label_sets.csv", b"view,findings,images\n", "holds 'no images', no label set"),
+        ("label_sets.csv", b"\xff\xff", "is not utf-8 text"),
+        ("label_sets.csv", None, "no such file"),
+        ("label_sets.json", b"{", "holds no patient counts"),
+        ("label_sets.json", b"[]", "holds no patient counts"),
+        ("label_sets.json", b'{"patients_by_images": {"1": 2}}', "holds no patient counts"),
+        ("label_sets.json", b'{"patients_by_images": {"x": 2}, "patients_by_sex_and_age": {}}', "no patient counts"),
+        ("label_sets.json", None, "no such file"),
+    ],
+)
+def test_damaged_counts_are_one_sentence(tmp_path, monkeypatch, file, content, words):
+    for path in (counts.COUNTS, counts.COUNTS.with_suffix(".json")):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    monkeypatch.setattr(counts, "COUNTS", tmp_path / "label_sets.csv")
+    phantom.sample_table(60)
+    (tmp_path / file).unlink() if content is None else (tmp_path / file).write_bytes(content)
+    with pytest.raises((ValueError, FileNotFoundError), match=words) as caught:
+        phantom.sample_table(60)
+    assert str(tmp_path / file) in str(caught.value) and "\n" not in str(caught.value)
+
+
 def test_the_script_counts_label_sets():
-    path = sampling.COUNTS.with_name("make_label_sets.py")
+    path = counts.COUNTS.with_name("make_label_sets.py")
     spec = importlib.util.spec_from_file_location("make_label_sets", path)
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
@@ -309,5 +364,5 @@ def test_the_script_counts_label_sets():
     assert sets.values.tolist() == [["AP", "Atelectasis|Effusion", 2], ["PA", "No Finding", 1]]
     assert about["patients_by_images"] == {"1": 1, "2": 1}
     assert about["patients_by_sex_and_age"] == {"F": {"30": 2}}
-    published = json.loads(sampling.COUNTS.with_suffix(".json").read_text())
-    assert published["images"] == pd.read_csv(sampling.COUNTS)["images"].sum() == 112120
+    published = json.loads(counts.COUNTS.with_suffix(".json").read_text())
+    assert published["images"] == pd.read_csv(counts.COUNTS)["images"].sum() == 112120

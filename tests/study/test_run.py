@@ -205,7 +205,16 @@ def test_profiles_of_the_study(path):
     notebooks = (run.ROOT / "notebooks").glob("*.ipynb")
     declared = {name for notebook in notebooks for name in run.declared_parameters(notebook)}
     wiring = {"out", "training", "compare", "results"}  # set by the Snakefile
-    of_one_source = {"images", "prevalence", "npz", "nih_root", "splits", "min_source_pixels"}
+    of_one_source = {
+        "non_square",
+        "images",
+        "prevalence",
+        "npz",
+        "nih_root",
+        "splits",
+        "min_source_pixels",
+        "exclude_sources",
+    }
     assert declared - set(values) <= wiring | of_one_source
 
 

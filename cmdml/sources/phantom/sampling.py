@@ -7,9 +7,7 @@ Label sets, views, sexes, ages and numbers of follow-up films are drawn from the
 
 from __future__ import annotations
 
-import json
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -17,8 +15,8 @@ import pandas as pd
 from cmdml.findings import KEYS
 from cmdml.sources.decoding import cores
 from cmdml.sources.phantom.anatomy import TEXTURES, draw_block
+from cmdml.sources.phantom.counts import drawing_sha256, read_counts
 
-COUNTS = Path(__file__).resolve().parents[3] / "data" / "label_sets.csv"
 SHARES = {"train": 0.5, "val": 0.1, "test": 0.4}  # films cost nothing to draw: a large test set narrows intervals
 FLOOR = 0.01  # least share of each split that shows a finding: NIH's Hernia (0.2 %) would leave a test set with two
 MOST_FILMS = 20  # a patient's films; NIH's busiest patient has 184, too many for a set of a few thousand
@@ -34,7 +32,7 @@ def sample_table(images: int, seed: int = 0, prevalence: float = 1.0) -> pd.Data
     a set that holds a finding shown by less than ``FLOOR`` of the split (times prevalence if that is below 1).
     """
     rng = np.random.default_rng([seed, 1])
-    sets, about = pd.read_csv(COUNTS), json.loads(COUNTS.with_suffix(".json").read_text())
+    sets, about = read_counts()
     matrix = sets["findings"].str.get_dummies("|").reindex(columns=KEYS, fill_value=0).to_numpy(np.uint8)
     sick = matrix.any(1)
     weight = sets["images"].to_numpy() * np.where(sick, prevalence, 1.0)
@@ -170,7 +168,7 @@ def prepare(
         raise ValueError(f"phantom: images = {images} is too few to split among patients; use 50 or more")
     if not 0 <= prevalence < float("inf"):
         raise ValueError(f"phantom: prevalence = {prevalence} must be 0 or a positive number (1 = as in ChestX-ray14)")
-    from tqdm.auto import tqdm
+    from tqdm import tqdm
 
     from cmdml.radiographs import write_radiographs
 
@@ -209,6 +207,7 @@ def prepare(
             "images": int(images),
             "seed": int(seed),
             "prevalence": float(prevalence),
+            "drawn_by": drawing_sha256(),
         },
     }
     return write_radiographs(folder, table=table, size=size, card=card, blocks=blocks)

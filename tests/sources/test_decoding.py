@@ -1,0 +1,114 @@
+"""What a film may be: each rule of the module, on files made here."""
+
+import os
+
+import numpy as np
+import pytest
+from PIL import Image, PngImagePlugin
+
+from cmdml.sources.decoding import decode, png_header
+
+
+def film(size=32):
+    return np.random.default_rng(3).integers(0, 256, (size, size), dtype=np.uint8)
+
+
+def alpha(mode, value):
+    image = Image.fromarray(film()).convert(mode)
+    channel = Image.new("L", image.size, 255)
+    channel.putpixel((5, 5), value)
+    image.putalpha(channel)
+    return image
+
+
+def turned(path, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(film()).save(path, exif=exif)
+
+
+def transparent_grey(path):
+    Image.fromarray(film()).save(path, transparency=3)
+
+
+def animated(path):
+    Image.fromarray(film()).save(path, save_all=True, append_images=[Image.fromarray(255 - film())])
+
+
+def flipped(path, share):
+    Image.fromarray(film()).save(path)
+    data = bytearray(path.read_bytes())
+    data[int(share * (len(data) - 13))] ^= 16
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    "save, message",
+    [
+        (lambda p: Image.fromarray(film() > 99).save(p), "1 bits per channel, expected 8-bit grey"),
+        (lambda p: Image.fromarray(film().astype(np.uint16) * 257).save(p), "16 bits per channel"),
+        (lambda p: Image.fromarray(film() // 16).convert("P").save(p, bits=4), "4 bits per channel"),
+        (lambda p: Image.fromarray(np.dstack([film(), film().T, film()])).save(p), "is a colour image"),
+        (lambda p: alpha("LA", 254).save(p), "has transparent parts"),
+        (lambda p: alpha("RGBA", 0).save(p), "has transparent parts"),
+        (transparent_grey, "has transparent parts"),
+        (lambda p: turned(p, 6), r"has an EXIF tag that turns it \(6\)"),
+        (animated, "has 2 frames"),
+        (lambda p: Image.new("L", (32, 32), 0).save(p), "is 0 everywhere"),
+        (lambda p: Image.new("L", (32, 32), 200).save(p), "is 200 everywhere"),
+        (lambda p: flipped(p, 0.1), "damaged or cut off"),
+        (lambda p: flipped(p, 0.5), "damaged or cut off"),
+        (lambda p: flipped(p, 0.99), "damaged or cut off"),
+        (lambda p: p.write_bytes(b""), "cannot be read as an image"),
+        (lambda p: p.mkdir(), "is not a regular file"),
+        (os.mkfifo, "is not a regular file"),
+    ],
+)
+def test_what_is_no_film_is_refused_in_one_sentence(tmp_path, save, message):
+    path = tmp_path / "film.png"
+    save(path)
+    with pytest.raises(ValueError, match=message) as caught:
+        decode(path, 16)
+    assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("save", [os.mkfifo, lambda p: p.mkdir(), lambda p: p.symlink_to("nowhere.png")])
+def test_headers_are_read_from_regular_files_only(tmp_path, save):
+    save(tmp_path / "film.png")
+    with pytest.raises(ValueError, match="film.png is not a regular file"):
+        png_header(tmp_path / "film.png")
+
+
+def test_another_depth_is_seen_in_the_header(tmp_path):
+    Image.fromarray(film().astype(np.uint16) * 257).save(tmp_path / "film.png")
+    with pytest.raises(ValueError, match="film.png has 16 bits per channel"):  # before hours of decoding
+        png_header(tmp_path / "film.png")
+
+
+@pytest.mark.parametrize("mode", ["RGB", "LA", "RGBA"])
+def test_equal_channels_and_an_opaque_alpha_are_one_grey(tmp_path, mode):
+    (alpha(mode, 255) if mode.endswith("A") else Image.fromarray(film()).convert(mode)).save(tmp_path / "film.png")
+    np.testing.assert_array_equal(decode(tmp_path / "film.png", 32), film())
+
+
+def test_upright_tags_and_text_do_no_harm(tmp_path):
+    text = PngImagePlugin.PngInfo()
+    text.add_text("comment", "a film")
+    turned(tmp_path / "film.png", 1)
+    np.testing.assert_array_equal(decode(tmp_path / "film.png", 32), film())
+    Image.fromarray(film()).save(tmp_path / "text.png", pnginfo=text)
+    np.testing.assert_array_equal(decode(tmp_path / "text.png", 32), film())
+
+
+def test_a_header_line_tells_images_apart(tmp_path):
+    path = tmp_path / "film.png"
+    lines = set()
+    for i in range(20):
+        pixels = film()
+        pixels[i, 0] ^= 1
+        Image.fromarray(pixels).save(path)
+        os.utime(path, (1, 1))
+        header = png_header(path)
+        lines.add(header.line.split()[-1])
+        assert (header.width, header.height, header.side) == (32, 32, 32) and "\n" not in header.line
+    assert len(lines) == 20

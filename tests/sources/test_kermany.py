@@ -1,0 +1,106 @@
+"""The Kermany source, on a made folder of its layout."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cmdml import sources
+from cmdml.findings import KEYS, split_findings
+from cmdml.radiographs import RadiographSet, partition
+
+HEAD = (
+    "image,patient,view,sex,age,Pneumonia,No Finding,bacterial_pneumonia,viral_pneumonia,source_repo,commit,"
+    "original_path,original_width,original_height,original_bytes,sharp,mean_grey,licence,matched_pair"
+)
+
+
+def a_folder(root, images=8, change=lambda i, row: row):
+    """Every third film is normal; films 0 and 1, 3 and 4 are pairs; rows are listed backwards."""
+    (root / "images").mkdir(parents=True)
+    rows = []
+    for i in reversed(range(images)):
+        name, sick = f"P-{i:04d}.png", int(i % 3 > 0)
+        pixels = np.random.default_rng(i).integers(0, 256, (32, 32), dtype=np.uint8)
+        Image.fromarray(pixels).save(root / "images" / name)
+        pair = {0: "p1", 1: "p1", 3: "p2", 4: "p2"}.get(i, "")
+        kind = f"{int(i % 3 == 1)},{int(i % 3 == 2)}"
+        file = f"{1000 + i},900,5{i},1{i}.25,9{i}.5"
+        row = f"{name},P-{i:04d},AP,,1-5 years,{sick},{1 - sick},{kind},a/b,c0,x.jpeg,{file},CC,{pair}"
+        rows.append(change(i, row))
+    (root / "labels.csv").write_text("\n".join([HEAD, *rows]) + "\n")
+
+
+def prepare(tmp_path, size=16, **options):
+    return sources.prepare("kermany", tmp_path / "set", root=tmp_path / "k", size=size, progress=False, **options)
+
+
+def test_the_set_is_the_folder(tmp_path):
+    a_folder(tmp_path / "k")
+    radiographs = prepare(tmp_path)
+    table = radiographs.table
+    assert table["image"].tolist() == [f"P-{i:04d}.png" for i in range(8)] and set(table["split"]) == {"test"}
+    assert table["Pneumonia"].tolist() == [0, 1, 1, 0, 1, 1, 0, 1]
+    assert not table[[key for key in KEYS if key != "Pneumonia"]].to_numpy().any()
+    assert table["bacterial_pneumonia"].tolist() == [0, 1, 0, 0, 1, 0, 0, 1]
+    assert table["viral_pneumonia"].tolist() == [0, 0, 1, 0, 0, 1, 0, 0]
+    assert table["matched_pair"].tolist() == ["p1", "p1", "", "p2", "p2", "", "", ""]
+    assert table["original_width"].tolist() == list(range(1000, 1008)) and table["sharp"].iloc[7] == 17.25
+    assert table["original_bytes"].iloc[3] == 53 and table["mean_grey"].iloc[2] == 92.5
+    assert table["age"].isna().all() and set(table["view"]) == {"AP"}
+    for i, film in enumerate(radiographs.pixels):
+        whole = np.random.default_rng(i).integers(0, 256, (32, 32), dtype=np.uint8)
+        assert np.abs(film - whole.reshape(16, 2, 16, 2).mean((1, 3))).max() <= 0.5
+
+
+def test_the_card_says_what_must_not_be_done(tmp_path, capsys):
+    a_folder(tmp_path / "k")
+    card = prepare(tmp_path).card
+    assert card["licence"] == "CC BY 4.0" and card["known_findings"] == ["Pneumonia"] and len(card["warnings"]) == 3
+    assert "must not be evaluated" in card["note"] and "must not be evaluated" in capsys.readouterr().out
+    assert [card["counts"][name] for name in ("pneumonia", "normal", "matched_pairs")] == [5, 3, 2]
+    with pytest.raises(ValueError, match="the train split is empty"):
+        partition(RadiographSet.load(tmp_path / "set"), split_findings(KEYS))
+
+
+def test_edited_labels_and_images_make_the_set_anew(tmp_path):
+    a_folder(tmp_path / "k")
+    requests = [prepare(tmp_path).card["request"], prepare(tmp_path).card["request"]]
+    labels = tmp_path / "k" / "labels.csv"
+    labels.write_text(labels.read_text().replace("1-5 years", "one to five years"))
+    requests.append(prepare(tmp_path).card["request"])
+    Image.fromarray(np.eye(32, dtype=np.uint8)).save(tmp_path / "k" / "images" / "P-0003.png")
+    changed = prepare(tmp_path)
+    requests.append(changed.card["request"])
+    assert changed.pixels[3].max() == 1
+    assert [requests.count(request) for request in requests] == [2, 2, 1, 1]
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda i, row: row.replace(",1,0,1,0,", ",1,1,1,0,"), "must be either normal or"),
+        (lambda i, row: row.replace(",1,0,1,0,", ",1,0,1,1,"), "must be either normal or"),
+        (lambda i, row: row.replace(",1,0,1,0,", ",257,0,1,0,"), "has Pneumonia '257'; expected 0 or 1"),
+        (lambda i, row: row.replace("p2", "p1"), "pair p1 must hold one normal and one pneumonia film, not 4"),
+        (lambda i, row: row.replace("p2", "") if i == 3 else row, "pair p2 must hold one normal"),
+        (lambda i, row: row.replace(",900,", ",tall,"), "has original_height 'tall'; expected a whole number"),
+        (lambda i, row: row.replace(".25", ".x"), "has sharp .*expected a number"),
+        (lambda i, row: row.replace("P-0001.png", "../P-0001.png"), "is not the name of a PNG image"),
+        (lambda i, row: row.replace("P-0001.png", "P-0000.png"), "image P-0000.png is listed twice"),
+        (lambda i, row: row.replace(",P-0002,", ",nan,"), "has the patient 'nan', which is no id"),
+        (lambda i, row: row.replace("P-0001.png", "P-9999.png"), "P-9999.png is listed in labels.csv and missing"),
+    ],
+)
+def test_labels_that_contradict_themselves_are_refused(tmp_path, change, message):
+    a_folder(tmp_path / "k", change=change)
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        prepare(tmp_path)
+    assert not (tmp_path / "set").exists()
+
+
+def test_nothing_is_enlarged_and_a_root_is_needed(tmp_path):
+    a_folder(tmp_path / "k")
+    with pytest.raises(ValueError, match="is smaller than size=64, and so are 7 more"):
+        prepare(tmp_path, size=64)
+    with pytest.raises(FileNotFoundError, match="no folder of Kermany's radiographs at ''"):
+        sources.prepare("kermany", tmp_path / "set", root="")

@@ -74,3 +74,15 @@ def results_of(run_dir, training: Path, what: str, out: str = "") -> Path:
         return resolve(out)
     own = resolve(run_dir)
     return own / what if resolve(training) == own / "training" else resolve(training) / what
+
+
+def tau_of(training, config: dict) -> float | None:
+    """The temperature that a training ended with, in which its scores become closeness.
+
+    The learnt one, where ``objective.json`` beside the weights holds it; the configured one of an objective that learns
+    none; None where it was learnt and is not kept.
+    """
+    file = Path(training) / "objective.json"
+    if file.is_file():
+        return json.loads(file.read_text(encoding="utf-8")).get("tau", config["tau"])
+    return None if config["objective"] == "focused_tau" else config["tau"]

@@ -125,3 +125,9 @@ def folder(profile: dict, method: str, split: str, seed: int) -> Path:
 def radiographs_of(profile: dict) -> Path:
     """The set that every run of a profile shares."""
     return run.resolve(profile["parameters"]["run_dir"]) / "radiographs"
+
+
+def results_folder(profile: dict) -> Path:
+    """Where a sweep's tables go: to be committed, or, if ``run_dir`` is not the profile's own, into that."""
+    own, name = run.resolve(profile["parameters"]["run_dir"]), profile["name"]
+    return run.resolve(f"data/results/sweep-{name}") if own == run.resolve(f"runs/{name}") else own / "results"

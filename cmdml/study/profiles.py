@@ -156,6 +156,8 @@ class _Reader:
                 else:
                     check(name, self.declared, "parameter")
                     value = checked(name, value, self.declared[name])
+                if name == "run_dir" and (not value or set(value) & set("{}\n")):  # Snakemake fills in braces
+                    raise ValueError(f"run_dir must name a folder without {{ }} and line breaks, got {value!r}.")
                 if where[:1] in (("variants",), ("sweep",)) and name == "run_dir":
                     raise ValueError("`run_dir` is the whole study's: set it under `parameters`.")
             except ValueError as error:

@@ -19,7 +19,7 @@ from cmdml.evaluation.testset import TestSet
 from cmdml.findings import findings_of, split_findings
 from cmdml.semantics import semantic_vectors
 from cmdml.study import run
-from cmdml.study.plan import counted_unseen, folder, plan, radiographs_of, settings
+from cmdml.study.plan import counted_unseen, folder, plan, radiographs_of, results_folder, settings
 from cmdml.study.results import manifest_of, publish, settle
 
 TUNING = ["method", "lr", "seed", "val_seen_auroc", "used"]  # columns of tuning.csv
@@ -108,12 +108,6 @@ def collect(profile: dict, out=None, *, replicates: int = 1000) -> Path:
     about = _about(profile, test, tables, planned, manifests.values(), before)
     manifest = partial(run.manifest, started=started, replicates=replicates, **about)
     return publish(out, tables, manifest, float_format="%.5g")
-
-
-def results_folder(profile: dict) -> Path:
-    """Where a sweep's tables go: to be committed, or, if ``run_dir`` is not the profile's own, into that."""
-    own, name = run.resolve(profile["parameters"]["run_dir"]), profile["name"]
-    return run.resolve(f"data/results/sweep-{name}") if own == run.resolve(f"runs/{name}") else own / "results"
 
 
 def _about(profile, test, tables, planned, manifests, before) -> dict:

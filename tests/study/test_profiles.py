@@ -89,7 +89,7 @@ def test_run_dir_wins_where_it_is_said_last(load):
         ("sweep: {tuning: {lr: [0], methods: []}}", "sweep.tuning.lr.0: must be greater than 0, got 0."),
         ("sweep: {tuning: {lr: [.inf], methods: []}}", "sweep.tuning.lr.0: must be a finite number, got inf."),
         ("sweep: {tuning: {rl: [0.1], lr: [0.1], methods: []}}", "unknown key 'rl': did you mean 'lr'?"),
-        ("sweep: {methods: {bce: {}}, tuning: {lr: [0.1], methods: [bec]}}", "unknown method 'bec': did you mean 'bce'"),
+        ("sweep: {methods: {bce: {}}, tuning: {lr: [1], methods: [bec]}}", "unknown method 'bec': did you mean 'bce'"),
         ("1: 2", "the key 1 must be text."),
     ],
 )

@@ -5,19 +5,25 @@ PROFILE ?= phantom
 CORES   ?= all
 # Further parameters for a run, e.g. SET="gamma=3 epochs=5".
 SET     ?=
+# They reach the commands through the environment, as they were typed: no shell and no make reads a folder called $(x).
+override PROFILE  := $(value PROFILE)
+override CORES    := $(value CORES)
+override SET      := $(value SET)
+override METHODS  := $(value METHODS)
+override NIH_ROOT := $(value NIH_ROOT)
+override NIH_1024 := $(value NIH_1024)
+export PROFILE CORES SET METHODS NIH_ROOT NIH_1024
 BIN     := .venv/bin
 # Named after what it holds, so the environment is installed again when the lock changes and only then.
 READY   := .venv/ready-$(shell cat requirements.lock pyproject.toml | cksum | cut -d' ' -f1)
-# --nolock: a killed run leaves a lock behind that would stop the next one; --rerun-incomplete: half-made files are redone.
-SNAKEMAKE = $(BIN)/snakemake --cores $(CORES) --nolock --rerun-incomplete --quiet all \
-	--config profile=$(PROFILE) $(if $(NIH_ROOT),nih_root=$(NIH_ROOT)) $(SET)
+COMMAND := $(BIN)/python -m cmdml.study.command
 
 .DEFAULT_GOAL := help
 .PHONY: help install bench book study sweep results readme test lint lab clean
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):[^#]*## /  make \1|/' | column -t -s '|'
-	@echo; echo "  PROFILE is one of: $(basename $(notdir $(wildcard profiles/*.yaml)))  (now $(PROFILE))"
+	@echo; echo "  PROFILE is one of: $(basename $(notdir $(wildcard profiles/*.yaml)))  (now $$PROFILE)"
 
 install: $(READY)  ## virtual environment in .venv with the exact versions of requirements.lock
 $(READY):
@@ -29,32 +35,28 @@ $(READY):
 	@rm -f .venv/ready-* && touch $@
 
 study: $(READY)  ## run the notebooks of PROFILE into runs/PROFILE (NIH_ROOT=..., SET="gamma=3 epochs=5")
-	$(SNAKEMAKE) -- study
-	@echo "Executed notebooks: runs/$(PROFILE)/notebooks   Numbers: runs/$(PROFILE)/evaluation"
+	@$(COMMAND) study
 
 book: $(READY)  ## run the study and render it to _build/html/index.html
-	$(SNAKEMAKE) --forcerun stage -- stage
-	$(BIN)/jupyter-book build --path-output . -n -W --keep-going runs/$(PROFILE)/book
-	@echo "Read it: _build/html/index.html"
+	@$(COMMAND) book
 
 sweep: $(READY)  ## every method, seed and split of PROFILE into data/results/sweep-PROFILE (METHODS="focused ranking")
-	$(SNAKEMAKE) $(if $(METHODS),methods="$(METHODS)") --keep-going -- sweep
-	@echo "Tables: data/results/sweep-$(PROFILE)   Runs: runs/$(PROFILE)/sweep"
+	@$(COMMAND) sweep
 
 results: $(READY)  ## copy the numbers of runs/PROFILE to data/results/PROFILE and the README, to be committed
-	$(BIN)/python book/stage.py results $(PROFILE)
+	$(BIN)/python book/stage.py results "$$PROFILE"
 
 readme: $(READY)  ## fill the README's table from data/results
 	$(BIN)/python book/stage.py readme
 
 # Into runs/ first: a results file in the tree would mark the next one's code as changed.
 bench: $(READY)  ## measure this machine into data/results/benchmarks (NIH_1024=folder of original PNG files, else phantoms)
-	$(BIN)/python benchmarks/input_pipeline.py --source-size 1024 --root "$(NIH_1024)" --out runs/benchmarks
+	$(BIN)/python benchmarks/input_pipeline.py --source-size 1024 --root "$$NIH_1024" --out runs/benchmarks
 	$(BIN)/python benchmarks/input_pipeline.py --source-size 224 --out runs/benchmarks
 	$(BIN)/python benchmarks/train_step.py --out runs/benchmarks
 	$(BIN)/python benchmarks/loss.py --out runs/benchmarks
 	$(BIN)/python benchmarks/bootstrap.py --out runs/benchmarks
-	$(if $(NIH_1024),$(BIN)/python benchmarks/prepare.py $(NIH_1024) --out runs/benchmarks)
+	test -z "$$NIH_1024" || $(BIN)/python benchmarks/prepare.py "$$NIH_1024" --out runs/benchmarks
 	mkdir -p data/results/benchmarks && cp runs/benchmarks/*.json data/results/benchmarks
 
 test: $(READY)  ## run the tests

@@ -4,21 +4,34 @@
 import ast
 import json
 import re
+import shlex
 import sys
 from importlib import import_module
 from pathlib import Path
 
+from snakemake.exceptions import WorkflowError
+
 from cmdml.study import plan, run
 
 OVERRIDES = {name: value for name, value in config.items() if name not in ("profile", "methods")}
-PROFILE = run.load_profile(config.get("profile", "phantom"), OVERRIDES)
+METHODS = str(config.get("methods") or "").replace(",", " ").split()
+try:
+    PROFILE = run.load_profile(config.get("profile", "phantom"), OVERRIDES)
+    PLANNED = plan.plan(PROFILE, METHODS)
+except (ValueError, OSError) as error:
+    raise WorkflowError(str(error))
 RUN = PROFILE["parameters"]["run_dir"]
 VARIANTS = sorted(PROFILE["variants"])
 # What the evaluation sets beside the main run: its variants, and the committed results of other profiles.
 SWEEPS = ["data/results/sweep-phantom", "data/results/sweep-nih"]  # what the chapter on evidence reads
 OTHERS = sorted(str(p.parent) for p in Path("data/results").glob("*/summary.csv") if p.parent.name != PROFILE["name"])
 MODULES = {str(path.relative_to("cmdml").with_suffix("")).replace("/", "."): path for path in Path("cmdml").rglob("*.py")}
-READS = {"findings": ["data/findings.yaml"], "semantics": sorted(map(str, Path("data/semantics").glob("*.safetensors")))}
+# Data that a module reads, besides what it is given.
+READS = {
+    "findings": ["data/findings.yaml"],
+    "semantics": sorted(map(str, Path("data/semantics").glob("*.safetensors"))),
+    "sources.phantom.sampling": ["data/label_sets.csv", "data/label_sets.json"],
+}
 
 
 def imports(code):
@@ -63,13 +76,15 @@ def variant(wildcards):
     return None if wildcards.at == RUN else Path(wildcards.at).name
 
 
-EXECUTE = f"{sys.executable} -m cmdml.study.run {{input[0]}} {{output[0]}} {{params.values:q}}"
+# Every value that a shell sees is quoted: by :q, or here, where Snakemake reads braces, too.
+PYTHON = shlex.quote(sys.executable).replace("{", "{{").replace("}", "}}")
+EXECUTE = PYTHON + " -m cmdml.study.run {input[0]:q} {output[0]:q} {params.values:q}"
 NOTEBOOKS = [f"{RUN}/notebooks/{name}.ipynb" for name in
              ("01_data", "02_semantics", "03_training", "04_evaluation", "05_embeddings", "06_ablation")]
 # A training's folder outlives the job that was killed, but only if nothing that went into it has changed.
-RECIPE = ('recipe="$(cat {input.made_from} | cksum) "{params.values:q}; '
-          'test "$(cat $folder/recipe 2>/dev/null)" = "$recipe" || {{ rm -rf $folder; mkdir -p $folder; }}; '
-          'echo "$recipe" > $folder/recipe; ')
+RECIPE = ('folder={params.folder:q}; recipe="$(cat {input.made_from:q} | cksum) "{params.values:q}; '
+          'test "$(cat "$folder/recipe" 2>/dev/null)" = "$recipe" || {{ rm -rf "$folder"; mkdir -p "$folder"; }}; '
+          'printf "%s\\n" "$recipe" > "$folder/recipe"; ')
 
 
 wildcard_constraints:
@@ -119,10 +134,11 @@ rule training:
         "{at}/training/history.csv",
     params:
         values=lambda w: parameters("03_training", variant(w), out=f"{w.at}/training"),
+        folder="{at}/training",
     priority: 1  # the longest jobs first
     threads: lambda w: 1 if variant(w) else workflow.cores
     shell:
-        "folder={wildcards.at}/training; " + RECIPE + EXECUTE
+        RECIPE + EXECUTE
 
 
 rule evaluation:
@@ -186,25 +202,27 @@ rule sweep_run:
     params:
         values=lambda w: json.dumps(plan.settings(PROFILE, w.method, int(w.seed), w.split), sort_keys=True),
         given=json.dumps({name: value for name, value in OVERRIDES.items() if name != "nih_root"}),
+        folder=f"{RUN}/sweep/{{method}}/{{split}}-{{seed}}/training",
+        profile=PROFILE["name"],
     threads: 1
     shell:
-        f"folder={RUN}/sweep/{{wildcards.method}}/{{wildcards.split}}-{{wildcards.seed}}/training; " + RECIPE +
-        f"OMP_NUM_THREADS=1 {sys.executable} -m cmdml.study.sweep run {PROFILE['name']} "
-        "{wildcards.method} {wildcards.split} {wildcards.seed} {params.given:q}"
+        RECIPE + "OMP_NUM_THREADS=1 " + PYTHON + " -m cmdml.study.sweep run {params.profile:q} "
+        "{wildcards.method:q} {wildcards.split:q} {wildcards.seed:q} {params.given:q}"
 
 
 # Its tables are committed, and the book reads them: as declared outputs they would draw the whole sweep into the book.
 rule sweep:
     input:
         [f"{RUN}/sweep/{method}/{split}-{seed}/manifest.json"
-         for method, split, seed in plan.plan(PROFILE, str(config.get("methods") or "").replace(",", " ").split())],
+         for method, split, seed in PLANNED],
         package("import cmdml.study.tables"),
     output:
         touch(f"{RUN}/sweep/collected"),
     params:
         given=json.dumps(OVERRIDES),
+        profile=PROFILE["name"],
     shell:
-        f"OMP_NUM_THREADS={{threads}} {sys.executable} -m cmdml.study.sweep collect {PROFILE['name']} {{params.given:q}}"
+        "OMP_NUM_THREADS={threads} " + PYTHON + " -m cmdml.study.sweep collect {params.profile:q} {params.given:q}"
 
 
 rule stage:
@@ -213,6 +231,6 @@ rule stage:
     output:
         f"{RUN}/book/_toc.yml",
     params:
-        name=PROFILE["name"],
+        run=RUN,
     shell:
-        f"{sys.executable} book/stage.py stage {{params.name}}"
+        PYTHON + " book/stage.py stage {params.run:q}"

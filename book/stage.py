@@ -1,7 +1,7 @@
 """Bring together what ran and what is written.
 
-stage PROFILE    lay out runs/PROFILE/book for Jupyter Book: the prose, the executed notebooks, the status page
-results PROFILE  copy the numbers of a run to data/results/PROFILE, to be committed
+stage RUN_DIR    lay out RUN_DIR/book for Jupyter Book: the prose, the executed notebooks, the status page
+results PROFILE  copy the numbers of runs/PROFILE to data/results/PROFILE, to be committed
 readme           fill the README's table from data/results
 """
 
@@ -13,6 +13,9 @@ from pathlib import Path
 import matplotlib
 import pandas as pd
 import yaml
+
+from cmdml.study.places import resolve
+from cmdml.study.results import manifest_of
 
 matplotlib.use("agg")
 ROOT = Path(__file__).resolve().parents[1]
@@ -91,12 +94,12 @@ def benchmarks(page: Path) -> None:
                 f"\n\n*{where}*")
 
 
-def stage(profile: str) -> Path:
-    """Write runs/<profile>/book, with the same relative paths as the repository. Returns the folder."""
+def stage(run_dir: str) -> Path:
+    """Write <run_dir>/book, with the same relative paths as the repository. Returns the folder."""
 
     from cmdml.plots import figures
 
-    run = ROOT / "runs" / profile
+    run = ROOT / run_dir
     out = run / "book"
     shutil.rmtree(out, ignore_errors=True)
     shutil.copytree(ROOT / "book", out / "book", ignore=shutil.ignore_patterns("stage.py", "__pycache__"))
@@ -118,14 +121,46 @@ def stage(profile: str) -> Path:
     return out
 
 
+def own_manifest(folder: Path, run: Path, profile: str) -> dict:
+    """The manifest of a run's or a variant's evaluation; SystemExit if it is another training's or its tables changed.
+
+    Parameters
+    ----------
+    folder : of the run or the variant: its training and its evaluation lie there.
+    run : the run's folder, whose radiographs it must be about.
+    """
+    again = f"`make study PROFILE={profile}` makes it again once that folder is deleted"
+    try:
+        about = manifest_of(folder / "evaluation")
+    except (OSError, ValueError) as error:
+        raise SystemExit(f"no results copied: {error}") from None
+    given = about["parameters"]
+    asked = given.get("training") or f"{given['run_dir']}/training"
+    for what, found, wanted in (
+        ("training", resolve(about.get("trained_in", asked)), folder / "training"),
+        ("run", resolve(given["run_dir"]), run),
+        ("profile", about["profile"], profile),
+    ):
+        if found != wanted:
+            sentence = f"{folder / 'evaluation'} is of another {what}, {found}: {again}"
+            raise SystemExit(f"no results copied: {sentence}")
+    return about
+
+
 def results(profile: str) -> Path:
-    """Copy tables and manifests of the main run and of its variants to data/results/<profile>. Returns the folder."""
-    out = ROOT / "data/results" / profile
-    if not (ROOT / "runs" / profile / "evaluation/manifest.json").is_file():
+    """Copy tables and manifests of the main run and of its variants to data/results/<profile>. Returns the folder.
+
+    Nothing is copied, and nothing that lies there is touched, if one of them is not the run's own.
+    """
+    run, out = ROOT / "runs" / profile, ROOT / "data/results" / profile
+    if not (run / "evaluation/manifest.json").is_file():
         raise SystemExit(f"runs/{profile} holds no evaluation to copy: `make study PROFILE={profile}` first")
+    folders = [run, *(path for path in sorted(run.glob("variants/*")) if (path / "evaluation").is_dir())]
+    for folder in folders:
+        own_manifest(folder, run, profile)
     shutil.rmtree(out, ignore_errors=True)
-    for folder in [ROOT / "runs" / profile, *sorted((ROOT / "runs" / profile).glob("variants/*"))]:
-        to = out / folder.relative_to(ROOT / "runs" / profile)
+    for folder in folders:
+        to = out / folder.relative_to(run)
         to.mkdir(parents=True)
         for pattern in NUMBERS:
             for file in (folder / "evaluation").glob(pattern):

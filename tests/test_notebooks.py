@@ -83,7 +83,7 @@ def test_defaults_have_their_declared_type(path):
     from cmdml.study.parameters import checked
 
     for name, kind in run.declared_parameters(path).items():
-        assert checked(name, defaults(path)[name], kind, {}) == defaults(path)[name]
+        assert checked(name, defaults(path)[name], kind) == defaults(path)[name]
 
 
 def test_one_name_has_one_default_and_one_type_everywhere(path):

@@ -1,29 +1,79 @@
-"""A notebook's parameters: which it declares, which it was given, and whether the two agree."""
+"""Values that somebody typed: a notebook's parameters and a profile's, against the types that the notebooks declare."""
 
 from __future__ import annotations
 
 import ast
-import types
-import typing
+import json
+from functools import cache, reduce
+from operator import or_
+from typing import Annotated, Any
+
+from pydantic import Field, TypeAdapter, ValidationError
 
 from cmdml.names import unknown
+from cmdml.study.places import resolve
+
+FLOAT = Annotated[float, Field(allow_inf_nan=False)]
+KINDS = {"int": int, "float": FLOAT, "bool": bool, "str": str, "list": list[Any], "None": type(None)}
+# What a type cannot say. The ranges of a training are TrainConfig's own, those of a set its source's.
+AT_LEAST = {"seed": 0, "size": 1, "images": 1, "min_source_pixels": 0, "replicates": 1, "points": 2, "neighbours": 2,
+            "nearest": 1}  # fmt: skip
+ABOVE = {"prevalence": 0, "perplexity": 0}
 
 
-def _fits(value, kind) -> bool:
-    if typing.get_origin(kind) in (typing.Union, types.UnionType):
-        return any(_fits(value, each) for each in typing.get_args(kind))
-    kind = typing.get_origin(kind) or kind
-    if kind in (int, float):  # True is an int to Python and never meant as one here
-        return isinstance(value, (int, float) if kind is float else int) and not isinstance(value, bool)
-    return value is None if kind is None else isinstance(value, kind)
+def _kind(node: ast.expr):
+    """The type that an annotation stands for: int, float, bool, str, list, list[...], None and unions of these."""
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
+        return reduce(or_, (_kind(node.left), _kind(node.right)))
+    if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name) and node.value.id == "list":
+        return list[_kind(node.slice)]
+    name = "None" if isinstance(node, ast.Constant) and node.value is None else getattr(node, "id", None)
+    if name not in KINDS:
+        raise ValueError(f"the annotation {ast.unparse(node)!r} is none of {', '.join(KINDS)}, list[...] and unions.")
+    return KINDS[name]
 
 
-def checked(name: str, value, annotation: str, namespace: dict):
-    """`value`, as a float where a float is asked for and an int was given; ValueError if the type is another."""
-    kind = eval(annotation, namespace)  # the text of the notebook's own parameters cell
-    if not _fits(value, kind):
-        raise ValueError(f"parameter {name} must be {annotation}, got {value!r} ({type(value).__name__}).")
-    return float(value) if kind is float else value
+@cache
+def _adapter(annotation: str) -> TypeAdapter:
+    return TypeAdapter(_kind(ast.parse(annotation, mode="eval").body))
+
+
+def checked(name: str, value, annotation: str):
+    """``value`` as the annotation asks for it: strictly, but for an int where a float is meant.
+
+    Parameters
+    ----------
+    name : str
+        Of the parameter; some have a range.
+    annotation : str
+        As it stands in a parameters cell, e.g. ``"int | list[int]"``. It is read, never run.
+
+    Raises
+    ------
+    ValueError
+        Another type (``True`` is no int, ``"3"`` is no 3), no finite number, or out of range.
+    """
+    try:
+        value = _adapter(annotation).validate_python(value, strict=True)
+    except ValidationError as error:
+        if all(each["type"] == "finite_number" for each in error.errors()):
+            raise ValueError(f"parameter {name} must be finite, got {value!r}.") from None
+        text = f"parameter {name} must be {annotation}, got {value!r} ({type(value).__name__})."
+        if isinstance(value, str) and "float" in annotation and "e" in value.lower() and _number(value):
+            text += f" YAML reads {value} as text: write {float(value):#.3e} or {float(value)!r}."
+        raise ValueError(text) from None
+    if name in AT_LEAST and value < AT_LEAST[name]:
+        raise ValueError(f"parameter {name} must be at least {AT_LEAST[name]}, got {value!r}.")
+    if name in ABOVE and not value > ABOVE[name]:
+        raise ValueError(f"parameter {name} must be above {ABOVE[name]}, got {value!r}.")
+    return value
+
+
+def _number(text: str) -> bool:
+    try:
+        return bool(float(text)) or True
+    except ValueError:
+        return False
 
 
 def declarations(source: str) -> dict[str, str]:
@@ -35,6 +85,22 @@ def declarations(source: str) -> dict[str, str]:
     if not all(isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) for node in body):
         return {}
     return {node.target.id: ast.unparse(node.annotation) for node in body}
+
+
+def declared_parameters(notebook) -> dict[str, str]:
+    """{name: annotation} of a notebook's parameters cell (papermill's own reader stops at a second ``=`` in a line)."""
+    cells = json.loads(resolve(notebook).read_text(encoding="utf-8"))["cells"]
+    tagged = [c for c in cells if "parameters" in c["metadata"].get("tags", ())]
+    if len(tagged) != 1:
+        raise ValueError(f"{notebook}: one cell must be tagged 'parameters', found {len(tagged)}.")
+    return declarations("".join(tagged[0]["source"]))
+
+
+def default_parameters(notebook) -> dict:
+    """{name: value} of a notebook's parameters cell."""
+    cells = json.loads(resolve(notebook).read_text(encoding="utf-8"))["cells"]
+    (source,) = ["".join(c["source"]) for c in cells if "parameters" in c["metadata"].get("tags", ())]
+    return {node.target.id: ast.literal_eval(node.value) for node in ast.parse(source).body}
 
 
 def _injected(source: str) -> list[str]:
@@ -64,7 +130,8 @@ def parameters(namespace: dict) -> dict:
     Raises
     ------
     ValueError
-        A name that the notebook does not declare (the nearest declared one is offered), or a value of another type.
+        A name that the notebook does not declare (the nearest declared one is offered), or a value that :func:`checked`
+        refuses.
     """
     history = list(namespace.get("In", ()))[:-1]  # the last entry is the cell that calls us
     at = next((i for i in reversed(range(len(history))) if declarations(history[i])), None)
@@ -74,6 +141,6 @@ def parameters(namespace: dict) -> dict:
     for name in (name for cell in history[at + 1 :] for name in _injected(cell)):
         if name not in declared and not name.startswith("PAPERMILL_"):
             raise unknown(name, declared, "parameter")
-    values = {name: checked(name, namespace[name], kind, namespace) for name, kind in declared.items()}
+    values = {name: checked(name, namespace[name], kind) for name, kind in declared.items()}
     namespace.update(values)
     return values

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 import json
 import logging
 import os
@@ -15,26 +14,17 @@ from pathlib import Path
 
 from cmdml.files import write_json
 from cmdml.names import unknown
-from cmdml.study.parameters import checked, declarations, parameters
+from cmdml.study.parameters import declared_parameters, parameters
+from cmdml.study.places import ROOT, resolve
+from cmdml.study.profiles import load_profile
 
 __all__ = ["ROOT", "declared_parameters", "environment", "execute", "load_profile", "manifest", "notebook_parameters",
            "parameters", "resolve"]  # fmt: skip
 
-ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("cmdml", "torch", "torchvision", "lightning-fabric", "numpy", "pandas", "scikit-learn", "safetensors",
             "sentence-transformers", "papermill")  # fmt: skip
-PROFILE_KEYS = ("title", "description", "parameters", "variants", "sweep")
 # A notebook imports this module in its first cells, so this is when its work began.
 IMPORTED = datetime.now(UTC)
-
-
-def resolve(path: str | os.PathLike) -> Path:
-    """Absolute path; a relative one counts from the repository root, wherever the notebook was started.
-
-    papermill runs a kernel in its caller's directory, so the working directory means nothing here.
-    """
-    path = Path(path).expanduser()
-    return path if path.is_absolute() else (ROOT / path).resolve()
 
 
 def _git(*arguments: str) -> str | None:
@@ -45,9 +35,20 @@ def _git(*arguments: str) -> str | None:
     return done.stdout.strip()
 
 
+def code() -> dict:
+    """Commit of the checkout, and whether anything but results was changed since."""
+    commit = _git("rev-parse", "HEAD")
+    if commit is None:
+        return {"commit": None, "dirty": None, "commit_note": "not run from a git checkout, so the commit is unknown"}
+    # committed results are made by the code, they do not change it
+    return {"commit": commit, "dirty": bool(_git("status", "--porcelain", "--", ".", ":!data/results"))}
+
+
+CODE = code()  # of the code that was loaded, whatever is committed while it works
+
+
 def environment() -> dict:
     """Commit, versions and machine: what a result depends on besides its parameters and the device."""
-    commit = _git("rev-parse", "HEAD")
     cpuinfo = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
     models = [line.split(":", 1)[1].strip() for line in cpuinfo.splitlines() if line.startswith("model name")]
     versions = {}
@@ -57,10 +58,7 @@ def environment() -> dict:
         except metadata.PackageNotFoundError:
             versions[package] = None
     return {
-        "commit": commit,
-        # committed results are made by the code, they do not change it
-        "dirty": None if commit is None else bool(_git("status", "--porcelain", "--", ".", ":!data/results")),
-        **({"commit_note": "not run from a git checkout, so the commit is unknown"} if commit is None else {}),
+        **CODE,
         "python": platform.python_version(),
         "versions": versions,
         "machine": {
@@ -71,8 +69,10 @@ def environment() -> dict:
     }
 
 
-def manifest(out, *, profile, parameters, radiographs=None, seed=None, started=None, **extra) -> dict:
-    """Write ``out/manifest.json``, whole or not at all, and return its content.
+def manifest(
+    out, *, profile, parameters, radiographs=None, seed=None, started=None, file="manifest.json", **extra
+) -> dict:
+    """Write ``out/<file>``, whole or not at all, and return its content.
 
     Parameters
     ----------
@@ -110,59 +110,8 @@ def manifest(out, *, profile, parameters, radiographs=None, seed=None, started=N
     }
     out = resolve(out)
     out.mkdir(parents=True, exist_ok=True)
-    write_json(out / "manifest.json", content)
+    write_json(out / file, content)
     return content
-
-
-def declared_parameters(notebook) -> dict[str, str]:
-    """{name: annotation} of a notebook's parameters cell (papermill's own reader stops at a second ``=`` in a line)."""
-    cells = json.loads(resolve(notebook).read_text())["cells"]
-    tagged = [c for c in cells if "parameters" in c["metadata"].get("tags", ())]
-    if len(tagged) != 1:
-        raise ValueError(f"{notebook}: one cell must be tagged 'parameters', found {len(tagged)}.")
-    return declarations("".join(tagged[0]["source"]))
-
-
-def load_profile(name_or_path, overrides: dict | None = None, *, notebooks=ROOT / "notebooks") -> dict:
-    """Read ``profiles/<name>.yaml`` and check every name and type in it against the notebooks' parameters cells.
-
-    Returns
-    -------
-    dict
-        ``name``, ``title``, ``description``, ``parameters`` (flat; overridden; with ``profile`` and ``run_dir``),
-        ``variants`` ({variant: {parameter: value}}), ``sweep`` (``seeds``, ``splits``, ``methods``; see
-        :mod:`cmdml.study.plan`).
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        No such profile; a key or parameter that no notebook declares, or a value of the wrong type.
-    """
-    import yaml
-
-    path = resolve(name_or_path) if str(name_or_path).endswith(".yaml") else ROOT / f"profiles/{name_or_path}.yaml"
-    if not path.is_file():
-        raise FileNotFoundError(str(unknown(name_or_path, [p.stem for p in path.parent.glob("*.yaml")], "profile")))
-    content = yaml.safe_load(path.read_text())
-    for key in content:
-        if key not in PROFILE_KEYS:
-            raise unknown(key, PROFILE_KEYS, f"key of profile {path.name}")
-    declared = {}
-    for notebook in sorted(Path(notebooks).glob("*.ipynb")):
-        declared |= declared_parameters(notebook)
-    own = {"profile": path.stem, "run_dir": f"runs/{path.stem}"}
-    values = {**(content.get("parameters") or {}), **(overrides or {}), **own}
-    variants = content.get("variants") or {}
-    sweep = {"seeds": [0], "splits": ["default"], "methods": {}} | (content.get("sweep") or {})
-    for given in (values, *variants.values(), *sweep["methods"].values()):
-        for name, value in given.items():
-            if name == "only" and given in sweep["methods"].values():  # the one split that a method runs on
-                continue
-            if name not in declared:
-                raise unknown(name, declared, f"parameter in profile {path.name}")
-            given[name] = checked(name, value, declared[name], vars(builtins))
-    return {"name": path.stem, "title": content.get("title", path.stem), "description": content.get("description", ""),
-            "parameters": values, "variants": variants, "sweep": sweep}  # fmt: skip
 
 
 def notebook_parameters(notebook, profile: dict) -> dict:

@@ -10,19 +10,18 @@ from __future__ import annotations
 import json
 import sys
 from contextlib import redirect_stdout
-from dataclasses import fields
 from datetime import UTC, datetime
 from io import StringIO
 from pathlib import Path
 
-from cmdml.config import TrainConfig
 from cmdml.evaluation.testset import TestSet
+from cmdml.files import write_whole
 from cmdml.findings import findings_of, split_findings
 from cmdml.names import unknown
 from cmdml.radiographs import partition
 from cmdml.semantics import semantic_vectors
 from cmdml.study import run
-from cmdml.study.plan import folder, plan, radiographs_of, settings
+from cmdml.study.plan import counted_unseen, folder, plan, radiographs_of, settings, training_config
 from cmdml.study.tables import collect
 from cmdml.training import fit
 
@@ -36,14 +35,13 @@ def train(profile: dict, method: str, split: str, seed: int) -> Path:
     ``default@<learning rate>`` is for choosing that rate: it has no tables, only the manifest's ``val_seen_auroc``.
     """
     started, values = datetime.now(UTC), settings(profile, method, seed, split)
+    config, dropped = training_config(values, {*profile["given"], *profile["sweep"]["methods"][method]})
     test, out = TestSet(radiographs_of(profile)), folder(profile, method, split, seed)
-    keys = test.radiographs.findings
-    unseen, _, tuning = split.partition("@")
-    trained_on = split_findings(keys, "none" if values["unseen"] == "none" else unseen, seed=seed)
+    keys, unseen, tuning = test.radiographs.findings, counted_unseen(profile, split), "@" in split
+    trained_on = split_findings(keys, values["unseen"], seed=seed)
     with redirect_stdout(StringIO()):  # the counts, which chapter 3 shows
         parts = partition(test.radiographs, trained_on, keep_no_finding=values["keep_no_finding"])
     vectors = semantic_vectors(findings_of(keys), values["semantics"], model=values["semantic_model"], seed=seed)
-    config = TrainConfig.from_dict({field.name: values[field.name] for field in fields(TrainConfig)})
     history = fit(parts, vectors, config, out / "training", progress=False).history
 
     findings = split_findings(keys, unseen, seed=seed)
@@ -51,11 +49,11 @@ def train(profile: dict, method: str, split: str, seed: int) -> Path:
     if not tuning:
         tables = test.tables(test.scores(out / "training"), findings, about)
         for name, table in zip(("run", "summary"), tables, strict=True):
-            table.to_csv(out / f"{name}.csv", index=False, float_format="%.6g")
+            write_whole(out / f"{name}.csv", lambda path, t=table: t.to_csv(path, index=False, float_format="%.6g"))
     run.manifest(
         out, parameters=values, radiographs=test.radiographs, started=started, **about, unseen=list(findings.unseen),
         images_train=len(parts.train), train_seconds=float(history.seconds.sum()),
-        val_seen_auroc=float(history.val_seen_auroc.max()),
+        val_seen_auroc=float(history.val_seen_auroc.max()), dropped=dropped,
     )  # fmt: skip
     return out
 

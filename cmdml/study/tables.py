@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,8 @@ from cmdml.evaluation.testset import TestSet
 from cmdml.findings import findings_of, split_findings
 from cmdml.semantics import semantic_vectors
 from cmdml.study import run
-from cmdml.study.plan import folder, plan, radiographs_of, settings
+from cmdml.study.plan import counted_unseen, folder, plan, radiographs_of, results_folder, settings
+from cmdml.study.results import manifest_of, publish, settle
 
 TUNING = ["method", "lr", "seed", "val_seen_auroc", "used"]  # columns of tuning.csv
 RUN = ["method", "split", "seed"]
@@ -74,7 +75,7 @@ def collect(profile: dict, out=None, *, replicates: int = 1000) -> Path:
     would train it the same today, on the same radiographs. A new method is paired with the references among the runs.
     """
     started, test = datetime.now(UTC), TestSet(radiographs_of(profile), replicates)
-    planned, out = plan(profile), run.resolve(out or f"data/results/sweep-{profile['name']}")
+    planned, out = plan(profile), run.resolve(out or results_folder(profile))
     found = [one for one in planned if (folder(profile, *one) / "manifest.json").is_file()]
     if not found:
         where = run.resolve(profile["parameters"]["run_dir"]) / "sweep"
@@ -104,47 +105,54 @@ def collect(profile: dict, out=None, *, replicates: int = 1000) -> Path:
         tables[name] = table.sort_values(by, key=lambda column: column.map(order), kind="stable")
     tables["tuning"]["used"] = [settings(profile, t.method, 0)["lr"] == t.lr for t in tables["tuning"].itertuples()]
 
-    out.mkdir(parents=True, exist_ok=True)
-    for name, table in tables.items():
-        table.to_csv(out / f"{name}.csv", index=False, float_format="%.5g")
+    about = _about(profile, test, tables, planned, manifests.values(), before)
+    manifest = partial(run.manifest, started=started, replicates=replicates, **about)
+    return publish(out, tables, manifest, float_format="%.5g")
+
+
+def _about(profile, test, tables, planned, manifests, before) -> dict:
+    """Fields of the manifest of a sweep's tables."""
     have = set(tables["metrics"][RUN].itertuples(index=False, name=None)) if "metrics" in tables else set()
     have |= {(t.method, f"default@{t.lr:g}", t.seed) for t in tables["tuning"].itertuples()}
-    missing = ["{}/{}-{}".format(*one) for one in planned if one not in have]
     # where the files lie on someone's machine is nobody else's business
     parameters = {key: value for key, value in profile["parameters"].items() if key not in ("nih_root", "npz")}
-    each = manifests.values()
-    run.manifest(
-        out, profile=profile["name"], parameters=parameters, radiographs=test.radiographs, started=started,
-        name=test.radiographs.card["name"], methods=profile["sweep"]["methods"],
-        runs=len(have.intersection(planned)), missing=missing, replicates=replicates,
-        run_commits=sorted({str(one["commit"]) for one in each} | set(before.get("run_commits", []))),
-        run_dirty=any(one["dirty"] for one in each) or before.get("run_dirty", False),
-        seconds_per_run=round(float(np.mean([one["wall_seconds"] for one in each])), 1),
-        images_test=len(test.rows), images_test_abnormal=int(test.labels.any(1).sum()),
-    )  # fmt: skip
-    return out
+    return {
+        "profile": profile["name"], "parameters": parameters, "radiographs": test.radiographs,
+        "name": test.radiographs.card["name"], "methods": profile["sweep"]["methods"],
+        "runs": len(have.intersection(planned)),
+        "missing": ["{}/{}-{}".format(*one) for one in planned if one not in have],
+        "run_commits": sorted({str(one["commit"]) for one in manifests} | set(before.get("run_commits", []))),
+        "run_dirty": any(one["dirty"] for one in manifests) or before.get("run_dirty", False),
+        "seconds_per_run": round(float(np.mean([one["wall_seconds"] for one in manifests])), 1),
+        "images_test": len(test.rows), "images_test_abnormal": int(test.labels.any(1).sum()),
+    }  # fmt: skip
 
 
 def _kept(out: Path, profile: dict, sha256: str) -> tuple[dict, dict[str, pd.DataFrame]]:
     """The manifest in ``out``, and of the tables the rows of what today would be trained the same, on the same data."""
+    settle(out)
     if not (out / "manifest.json").is_file():
         return {}, {}
-    before = json.loads((out / "manifest.json").read_text())
+    before = manifest_of(out)
+    then = before | {"sweep": before}
 
     @cache  # asked for every row
-    def same(method, *but):
+    def same(method, split, *but):
         method = UNTRAINED.get(method, method)
         if before["data_sha256"] != sha256 or method not in before["methods"].keys() & profile["sweep"]["methods"]:
             return False
-        then, now = settings(before | {"sweep": before}, method, 0), settings(profile, method, 0)
-        return all(then.get(key) == now[key] for key in now if key not in ("profile", "run_dir", "out", *but))
+        if counted_unseen(then, split) != counted_unseen(profile, split):
+            return False
+        old, new = settings(then, method, 0, split), settings(profile, method, 0, split)
+        return all(old.get(key) == new[key] for key in new if key not in ("profile", "run_dir", *but))
 
     tables = {name: pd.read_csv(out / f"{name}.csv") for name in KEYS if (out / f"{name}.csv").is_file()}
     for name, table in tables.items():
         # the learning rate is what tuning tries, and what it may have changed since
         but = ["lr"] if name == "tuning" else []
-        pairs = table.get("reference", table["method"])
-        good = [same(method, *but) and same(other, *but) for method, other in zip(table["method"], pairs, strict=True)]
+        pairs, splits = table.get("reference", table["method"]), table.get("split", ["default"] * len(table))
+        good = [same(method, split, *but) and same(other, split, *but)
+                for method, other, split in zip(table["method"], pairs, splits, strict=True)]  # fmt: skip
         tables[name] = table[np.array(good, dtype=bool)]
         gone = sorted(set(table["method"]) - set(tables[name]["method"]))
         if gone:
@@ -156,7 +164,7 @@ def _tables(profile: dict, test: TestSet, present: dict) -> dict[str, pd.DataFra
     """All tables but one, of the runs in ``present``: {(method, split, seed): seen validation AUROC}."""
     per_finding, per_metric, draws, curves, grid = [], [], {}, {}, np.linspace(0, 1, 41).round(3)
     for split, seed in dict.fromkeys(one[1:] for one in present):
-        findings = split_findings(test.radiographs.findings, split, seed=seed)
+        findings = split_findings(test.radiographs.findings, counted_unseen(profile, split), seed=seed)
         here = [method for method, *which in present if which == [split, seed]]
         trained = {method: test.scores(folder(profile, method, split, seed) / "training") for method in here}
         for method, scores in {**trained, **_untrained(test, findings, trained, seed)}.items():

@@ -1,4 +1,6 @@
 import json
+import os
+import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -148,6 +150,7 @@ def test_manifest(tmp_path, monkeypatch):
     assert json.loads((tmp_path / "manifest.json").read_text())["started"] == "2020-01-01T00:00:00+00:00"
 
     monkeypatch.setenv("PATH", str(tmp_path))  # no git to be found
+    monkeypatch.setattr(run, "CODE", run.code())
     without = run.manifest(tmp_path, profile="p", parameters={}, seed=1)
     assert without["commit"] is None and without["dirty"] is None and "commit" in without["commit_note"]
 
@@ -159,43 +162,28 @@ def test_dirty_means_the_code_not_its_results(tmp_path, monkeypatch):
         subprocess.run(["git", "-C", tmp_path, *command], check=True)
     (tmp_path / "data/results").mkdir(parents=True)
     (tmp_path / "data/results/summary.csv").write_text("a")
-    assert run.environment()["dirty"] is False
+    assert run.code()["dirty"] is False
     (tmp_path / "code.py").write_text("a")
-    assert run.environment()["dirty"] is True
+    assert run.code()["dirty"] is True
 
 
-def profile_with(tmp_path, text):
-    path = tmp_path / "mine.yaml"
-    path.write_text(text)
-    return path
-
-
-def test_load_profile(notebook, tmp_path, monkeypatch):
-    extra = nbformat.v4.new_notebook(
-        cells=[nbformat.v4.new_code_cell(
-            'profile: str = "x"\nrun_dir: str = "y"\nseed: int = 0', metadata={"tags": ["parameters"]}
-        )],
-        metadata=nbformat.read(notebook, 4).metadata,
-    )  # fmt: skip
-    nbformat.write(extra, tmp_path / "other.ipynb")
-    path = profile_with(tmp_path, "title: Mine\nparameters: {gamma: 1, seed: 4}\nvariants: {plain: {gamma: 0}}")
-    profile = run.load_profile(path, {"seed": 5}, notebooks=tmp_path)
-    assert profile["title"] == "Mine" and profile["variants"] == {"plain": {"gamma": 0.0}}
-    assert profile["parameters"] == {"gamma": 1.0, "seed": 5, "profile": "mine", "run_dir": "runs/mine"}
-    assert run.notebook_parameters(notebook, profile) == {"gamma": 1.0}
-
-    for text, sentence in [
-        ("parameters: {gama: 1}", "unknown parameter in profile mine.yaml 'gama': did you mean 'gamma'?"),
-        ("variants: {plain: {unsen: a}}", "did you mean 'unseen'?"),
-        ("parameter: {gamma: 1}", "did you mean 'parameters'?"),
-        ("parameters: {gamma: 1e-3}", "parameter gamma must be float, got '1e-3'"),  # YAML reads 1e-3 as text
-    ]:
-        with pytest.raises(ValueError, match=sentence.replace("?", r"\?")):
-            run.load_profile(profile_with(tmp_path, text), notebooks=tmp_path)
-    with pytest.raises(ValueError, match="did you mean 'epochs'"):
-        run.load_profile(profile_with(tmp_path, "parameters: {}"), {"epoch": 5}, notebooks=tmp_path)
-    with pytest.raises(FileNotFoundError, match="unknown profile 'fantom': did you mean 'phantom'?"):
-        run.load_profile("fantom")
+def test_the_commit_is_that_of_the_start(tmp_path):
+    """Whoever commits while a training runs does not change which code it ran."""
+    repo = tmp_path / "repo"
+    shutil.copytree(run.ROOT / "cmdml", repo / "cmdml", ignore=shutil.ignore_patterns("__pycache__"))
+    git = ["git", "-C", str(repo), "-c", "user.name=a", "-c", "user.email=a@example.org"]
+    for command in (["init", "-q"], ["add", "-A"], ["commit", "-q", "-m", "start"]):
+        subprocess.run([*git, *command], check=True)
+    before = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+    script = f"""
+import subprocess
+from cmdml.study import run
+subprocess.run({[*git, "commit", "-q", "--allow-empty", "-m", "later"]!r}, check=True)
+print(run.manifest({str(tmp_path / "out")!r}, profile="p", parameters={{}})["commit"])
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=repo,
+                          env=os.environ | {"PYTHONPATH": str(repo)})  # fmt: skip
+    assert done.stdout.strip() == before
 
 
 @pytest.mark.parametrize("path", sorted((run.ROOT / "profiles").glob("*.yaml")), ids=lambda p: p.stem)

@@ -93,7 +93,7 @@ def test_sweeps_of_the_profiles(name):
 def test_a_misspelt_parameter_of_a_method_is_refused(tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text("parameters: {gamma: 1}\nsweep: {methods: {odd: {gama: 2}}}")
-    with pytest.raises(ValueError, match="unknown parameter in profile mine.yaml 'gama': did you mean 'gamma'"):
+    with pytest.raises(ValueError, match="profile mine.yaml, line 2: unknown parameter 'gama': did you mean 'gamma'"):
         run.load_profile(path)
     path.write_text("sweep: {methods: {odd: {gamma: 2, only: random}}}")
     assert run.load_profile(path)["sweep"]["methods"]["odd"] == {"gamma": 2.0, "only": "random"}
@@ -199,6 +199,7 @@ def test_tables_grow_by_a_method_at_a_time(ran, tables, tmp_path, capsys):
     assert set(pd.read_csv(out / "runs.csv").method) == {"focused", "focused_centred", "bce", "nearest_seen", "random"}
 
     # nothing is kept of other radiographs, and their commits are not named either
+    about = json.loads((out / "manifest.json").read_text())
     about |= {"data_sha256": "other", "run_commits": ["of other radiographs"]}
     (out / "manifest.json").write_text(json.dumps(about))
     collect(with_methods("focused"), out, replicates=60)

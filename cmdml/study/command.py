@@ -1,0 +1,127 @@
+"""What ``make`` starts: check the configuration, then run Snakemake, then say where things are.
+
+``python -m cmdml.study.command study|book|sweep|check`` reads its options from the environment, where ``make`` puts
+them as they were typed: ``PROFILE``, ``SET`` ("gamma=3 epochs=5"), ``NIH_ROOT``, ``METHODS``, ``CORES``. No shell sees
+them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import yaml
+
+from cmdml.names import check
+from cmdml.study import plan, profiles
+from cmdml.study.places import ROOT, resolve, shown
+
+# Not "all": that hides errors, too.
+QUIET = ("host", "progress", "reason", "rules")
+TARGETS = {
+    "study": ["--", "study"],
+    "book": ["--forcerun", "stage", "--", "stage"],
+    "sweep": ["--keep-going", "--", "sweep"],
+}
+PATIENCE = 5  # seconds that jobs get to end after Ctrl-C; what a killed one leaves is continued
+
+
+def overrides(text: str, nih_root: str = "") -> dict:
+    """``gamma=3 "nih_root=my films"`` as {name: value}, the values read as in a profile.
+
+    Raises
+    ------
+    ValueError
+        A word without ``=``, a name twice, or a value that is no YAML.
+    """
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise ValueError(f"SET={text!r} cannot be split into words ({error}): write SET='gamma=3 epochs=5'.") from None
+    given = {}
+    for word in words:
+        name, sign, value = word.partition("=")
+        if not sign or not name:
+            raise ValueError(f"SET: {word!r} is no parameter: write SET='gamma=3 epochs=5'.")
+        if name in given:
+            raise ValueError(f"SET: {name} is given twice.")
+        try:
+            given[name] = profiles.read_yaml(value) if value else ""
+        except yaml.YAMLError as error:
+            raise ValueError(f"SET: {word!r}: {getattr(error, 'problem', None) or 'no value'}.") from None
+    if nih_root:
+        if given.get("nih_root", nih_root) != nih_root:
+            raise ValueError("NIH_ROOT and SET name two folders: give one of them.")
+        given["nih_root"] = nih_root  # as it is: a folder called 007 is no number
+    return given
+
+
+def snakemake(target: str, given: dict, cores: str) -> int:
+    """Run Snakemake on ``target`` with a configuration file, so that values keep their types and need no quotes."""
+    folder = ROOT / "runs"
+    folder.mkdir(exist_ok=True)
+    with tempfile.NamedTemporaryFile("w", dir=folder, prefix=".make-", suffix=".json", encoding="utf-8") as file:
+        json.dump(given, file)
+        file.flush()
+        # --nolock: a killed run leaves a lock behind that would stop the next one; --rerun-incomplete: half-made files
+        # are redone.
+        command = [sys.executable, "-m", "snakemake", "--cores", cores, "--nolock", "--rerun-incomplete", "--quiet",
+                   *QUIET, "--configfile", file.name, *TARGETS[target]]  # fmt: skip
+        process = subprocess.Popen(command, cwd=ROOT, start_new_session=True)  # its jobs are a group that can be ended
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            end(process)
+            raise
+
+
+def end(process: subprocess.Popen) -> None:
+    """End a process and everything it started: asked first, then not."""
+    for sign in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(process.pid, sign)
+            process.wait(PATIENCE)
+        except ProcessLookupError:
+            return
+        except subprocess.TimeoutExpired:
+            continue
+
+
+def main(target: str, options: dict) -> int:
+    """Check, run and report; returns the exit code. ``options`` are those of the environment."""
+    name = options.get("PROFILE") or "phantom"
+    given = overrides(options.get("SET", ""), options.get("NIH_ROOT", ""))
+    methods = options.get("METHODS", "").replace(",", " ").split()
+    profile = profiles.load_profile(name, given)
+    plan.check(profile, sweep=target == "sweep")
+    plan.plan(profile, methods)
+    if target == "check":
+        return 0
+    run_dir = resolve(profile["parameters"]["run_dir"])
+    code = snakemake(target, {"profile": name, "methods": " ".join(methods), **given}, options.get("CORES") or "all")
+    if code == 0 and target == "book":
+        builder = [str(Path(sys.executable).with_name("jupyter-book")), "build", "--path-output", str(ROOT)]
+        code = subprocess.run([*builder, "-n", "-W", "--keep-going", str(run_dir / "book")], cwd=ROOT).returncode
+    if code == 0:
+        print({"study": f"Executed notebooks: {shown(run_dir)}/notebooks   Numbers: {shown(run_dir)}/evaluation",
+               "sweep": f"Tables: {shown(plan.results_folder(profile))}   Runs: {shown(run_dir)}/sweep",
+               "book": "Read it: _build/html/index.html"}[target])  # fmt: skip
+    return code
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
+    try:
+        check(sys.argv[1], [*TARGETS, "check"], "target")
+        sys.exit(main(sys.argv[1], dict(os.environ)))
+    except KeyboardInterrupt:
+        sys.exit(f"\nStopped. `make {sys.argv[1]}` with the same options goes on where it was.")
+    except (ValueError, OSError) as error:
+        sys.exit(f"Nothing was run. {error}")

@@ -1,0 +1,145 @@
+"""Profiles: what is refused, in which words, and what wins."""
+
+import nbformat
+import pytest
+
+from cmdml.study import plan, run
+from cmdml.study.parameters import checked
+
+CELL = """profile: str = "x"  # a
+run_dir: str = "y"  # b
+gamma: float = 2.0  # c
+epochs: int = 3  # d
+unseen: str = "default"  # e
+hidden: int | list[int] = 3  # f
+seed: int = 0  # g"""
+
+
+@pytest.fixture
+def load(tmp_path):
+    cell = nbformat.v4.new_code_cell(CELL, metadata={"tags": ["parameters"]})
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path / "one.ipynb")
+
+    def load(text, overrides=None, name="mine"):
+        path = tmp_path / f"{name}.yaml"
+        path.write_text(text)
+        return run.load_profile(path, overrides, notebooks=tmp_path)
+
+    return load
+
+
+def test_what_a_profile_holds(load):
+    profile = load("title: Mine\nparameters: {gamma: 1, seed: 4}\nvariants: {plain: {gamma: 0}}", {"seed": 5})
+    assert profile["title"] == "Mine" and profile["variants"] == {"plain": {"gamma": 0.0}}
+    assert profile["parameters"] == {"gamma": 1.0, "seed": 5, "profile": "mine", "run_dir": "runs/mine"}
+    assert isinstance(profile["parameters"]["gamma"], float) and profile["given"] == ["seed"]
+    assert profile["sweep"] == {"seeds": [0], "splits": ["default"], "methods": {}}
+
+
+def test_run_dir_wins_where_it_is_said_last(load):
+    assert load("parameters: {run_dir: runs/b}")["parameters"]["run_dir"] == "runs/b"
+    assert load("parameters: {run_dir: runs/b}", {"run_dir": "runs/c"})["parameters"]["run_dir"] == "runs/c"
+    with pytest.raises(ValueError, match="`profile` is the name of the file"):
+        load("parameters: {}", {"profile": "other"})
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("", "profile mine.yaml is empty"),
+        ("# nothing", "profile mine.yaml is empty"),
+        ("parameters: [", "profile mine.yaml, line 1: expected the node content"),
+        ("parameters:\n\tgamma: 1", "profile mine.yaml, line 2: found character"),
+        ("just words", "must hold keys (title, description, parameters, variants, sweep), got just words"),
+        ("parameters: {gama: 1}", "profile mine.yaml, line 1: unknown parameter 'gama': did you mean 'gamma'?"),
+        ("parameter: {gamma: 1}", "line 1: unknown key 'parameter': did you mean 'parameters'?"),
+        ("title: a\nvariants:\n  plain: {unsen: a}", "line 3: unknown parameter 'unsen': did you mean 'unseen'?"),
+        ("parameters:\n  seed: 1\n  seed: 2", "profile mine.yaml, line 3: the key 'seed' stands there twice."),
+        ("sweep:\n  methods:\n    a: {}\n    a: {}", "line 4: the key 'a' stands there twice"),
+        ("parameters:\n  seed: 010", "profile mine.yaml, line 2: YAML reads 010 as the number 8"),
+        ("parameters:\n  seed: 0x10", "YAML reads 0x10 as the number 16"),
+        ("parameters: {seed: 1:30}", "YAML reads 1:30 as the number 90"),
+        ("parameters: {gamma: 1e-3}", "parameter gamma must be float, got '1e-3' (str). YAML reads 1e-3 as text"),
+        ("parameters: {gamma: .nan}", "parameter gamma must be finite, got nan."),
+        ("parameters: {gamma: -.inf}", "parameter gamma must be finite, got -inf."),
+        ("parameters: {epochs: true}", "parameter epochs must be int, got True (bool)."),
+        ("parameters: {epochs: '3'}", "parameter epochs must be int, got '3' (str)."),
+        ("parameters: {hidden: [3, true]}", "parameter hidden must be int | list[int], got [3, True]"),
+        ("parameters: {seed: -1}", "parameter seed must be at least 0, got -1."),
+        ("parameters: {profile: b}", "`profile` is the name of the file"),
+        ("parameters: 3", "parameters: must be a valid dictionary, got 3."),
+        ("title: 3", "title: must be a valid string, got 3."),
+        ("variants: {a b: {}}", "the name 'a b' may hold letters, digits, _ and - only."),
+        ("variants: {../a: {}}", "the name '../a' may hold"),
+        ("variants: {'': {}}", "the name '' may hold"),
+        ("variants: {a: {run_dir: b}}", "`run_dir` is the whole study's"),
+        ("sweep: {methods: {'x; touch y': {}}}", "the name 'x; touch y' may hold"),
+        ('sweep: {methods: {"a\\n": {}}}', "may hold letters"),
+        ("sweep: {methods: {a: {gama: 2}}}", "unknown parameter 'gama'"),
+        ("sweep: {methods: {a: {only: randon}}}", "unknown split 'randon': did you mean 'random'?"),
+        ("sweep: {methods: {a: {unseen: default}}}", "may only be none"),
+        ("sweep: {seeds: [0, -1]}", "sweep.seeds.1: must be greater than or equal to 0, got -1."),
+        ("sweep: {seeds: [true]}", "sweep.seeds.0: must be a valid integer, got True."),
+        ("sweep: {seeds: 3}", "sweep.seeds: must be a valid list, got 3."),
+        ("sweep: {seeds: []}", "sweep.seeds: list should have at least 1 item"),
+        ("sweep: {seeds: [1, 1]}", "sweep.seeds names one twice"),
+        ("sweep: {splits: [randon]}", "sweep.splits.0: must be 'default' or 'random', got 'randon'."),
+        ("sweep: {seds: [1]}", "unknown key 'seds': did you mean 'seeds'?"),
+        ("sweep: {tuning: {methods: []}}", "sweep.tuning.lr is missing."),
+        ("sweep: {tuning: {lr: [0], methods: []}}", "sweep.tuning.lr.0: must be greater than 0, got 0."),
+        ("sweep: {tuning: {lr: [.inf], methods: []}}", "sweep.tuning.lr.0: must be a finite number, got inf."),
+        ("sweep: {tuning: {rl: [0.1], lr: [0.1], methods: []}}", "unknown key 'rl': did you mean 'lr'?"),
+        ("sweep: {methods: {bce: {}}, tuning: {lr: [1], methods: [bec]}}", "unknown method 'bec': did you mean 'bce'"),
+        ("1: 2", "the key 1 must be text."),
+    ],
+)
+def test_what_is_refused(load, text, sentence):
+    with pytest.raises(ValueError) as caught:
+        load(text)
+    assert sentence in str(caught.value) and str(caught.value).startswith("profile mine.yaml")
+    assert "\n" not in str(caught.value)
+
+
+def test_names_that_are_none(load):
+    with pytest.raises(ValueError, match="did you mean 'epochs'"):
+        load("parameters: {}", {"epoch": 5})
+    with pytest.raises(FileNotFoundError, match="unknown profile 'fantom': did you mean 'phantom'?"):
+        run.load_profile("fantom")
+    with pytest.raises(ValueError, match="the name 'my profile' may hold"):
+        load("parameters: {}", name="my profile")
+
+
+def test_bytes_that_are_no_text(load, tmp_path):
+    load("title: a")
+    (tmp_path / "mine.yaml").write_bytes(b"title: \xff\xfe")
+    with pytest.raises(ValueError, match="profile mine.yaml is no UTF-8 text"):
+        run.load_profile(tmp_path / "mine.yaml", notebooks=tmp_path)
+
+
+@pytest.mark.parametrize("annotation", ["__import__('os').system('x')", "os", "dict", "list[os]", "a or b", "int()"])
+def test_annotations_are_read_not_run(annotation):
+    with pytest.raises(ValueError, match="the annotation .* is none of"):
+        checked("gamma", 1, annotation)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "sentence"),
+    [
+        ({"objective": "focussed"}, "profile smoke, parameters: unknown objective 'focussed': did you mean 'focused'?"),
+        ({"epochs": 0}, "profile smoke, .*epochs"),
+        ({"unseen": "Edma"}, "profile smoke, .*unknown unseen finding 'Edma': did you mean 'Edema'?"),
+        ({"semantics": "descriptions"}, "did you mean 'description'?"),
+        ({"source": "fantom"}, "unknown source 'fantom': did you mean 'phantom'?"),
+    ],
+)
+def test_a_profile_whose_trainings_would_be_refused_is_refused_before(overrides, sentence):
+    with pytest.raises(ValueError, match=sentence.replace("?", r"\?")):
+        plan.check(run.load_profile("smoke", overrides))
+
+
+def test_every_training_is_checked():
+    for part in ("variants", "sweep"):
+        profile = run.load_profile("smoke")
+        (profile[part] if part == "variants" else profile[part]["methods"])["odd"] = {"objective": "bec"}
+        with pytest.raises(ValueError, match="odd: unknown objective 'bec'"):
+            plan.check(profile)

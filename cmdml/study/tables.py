@@ -215,7 +215,7 @@ def _pairs(methods) -> list[tuple[str, str]]:
 def _untrained(test: TestSet, findings, trained, seed: int) -> dict[str, np.ndarray]:
     """Scores of the methods that train nothing."""
     table, keys = test.radiographs.table, list(findings.keys)
-    vectors, scores = semantic_vectors(findings_of(keys)), {}
+    vectors, scores = semantic_vectors(findings_of(keys), "description"), {}
     if "bce" in trained:
         scores["nearest_seen"] = nearest_seen(trained["bce"], vectors, findings)
     if "focused" not in trained:

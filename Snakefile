@@ -132,6 +132,7 @@ rule training:
         "{at}/training/weights.safetensors",
         "{at}/training/embeddings.npz",
         "{at}/training/history.csv",
+        "{at}/training/seal.json",
     params:
         values=lambda w: parameters("03_training", variant(w), out=f"{w.at}/training"),
         folder="{at}/training",

@@ -21,8 +21,8 @@ class Batches:
 
     Parameters
     ----------
-    pixels : ndarray, shape (N, H, W), uint8
-        As in :class:`cmdml.RadiographSet`, usually a memory map.
+    pixels : ndarray, shape (N, H, W), uint8, or (N, F), float
+        As in :class:`cmdml.RadiographSet`, usually a memory map; or features, which always lie on the device.
     rows : ndarray, shape (M,), int
         The rows of ``pixels`` that batches may draw from; batches name them by position 0…M-1.
     device : torch.device
@@ -33,6 +33,9 @@ class Batches:
     def __init__(self, pixels: np.ndarray, rows: np.ndarray, device: torch.device, resident: float = 0.5):
         self.pixels, self.rows, self.device = pixels, np.asarray(rows), torch.device(device)
         self.store = None
+        if pixels.ndim == 2:  # features: small enough to lie in memory
+            self.store = torch.from_numpy(np.ascontiguousarray(pixels[self.rows])).to(self.device)
+            return
         n_bytes = len(self.rows) * pixels[0].size
         if self.device.type == "cuda" and n_bytes < resident * torch.cuda.mem_get_info(self.device)[0]:
             self.store = torch.empty((len(self.rows), *pixels.shape[1:]), dtype=torch.uint8, device=self.device)
@@ -55,7 +58,7 @@ class Batches:
         parts = positions.tensor_split(-(-len(positions) // batch_size))
         if self.store is not None:
             for part in parts:
-                yield part, self.store[part].unsqueeze(1)
+                yield part, self.store[part] if self.store.ndim == 2 else self.store[part].unsqueeze(1)
             return
         with ThreadPoolExecutor(1) as reader:
             ahead = reader.submit(self._read, parts[0])

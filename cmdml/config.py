@@ -2,55 +2,85 @@
 
 import dataclasses
 from dataclasses import dataclass
+from typing import Annotated
 
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from torchvision.models import list_models
+
+from cmdml.model import DIRECTIONS
 from cmdml.names import check
-from cmdml.objectives import OBJECTIVES
+from cmdml.objectives import HYPERPARAMETERS, OBJECTIVES, USES
 
-PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
+CHOICES = {
+    "objective": tuple(OBJECTIVES),
+    "direction": DIRECTIONS,
+    "precision": ("auto", "32-true", "bf16-mixed", "16-mixed"),
+    "tune": ("all", "last", "frozen"),
+}
+BACKBONES = ("small_cnn", "efficientnet_lite0")
+
+Count = Annotated[int, Field(ge=0)]
+Some = Annotated[int, Field(ge=1)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Every choice of a training run.
+    """Every choice of a training run; one that exists is valid.
 
     ``objective`` names a loss of :data:`cmdml.objectives.OBJECTIVES`; ``gamma``, ``alpha``, ``tau`` are its parameters
-    (see :func:`~cmdml.loss.weighted_focused_euclidean`) and so is ``margin`` (0 = the objective's own); ``backbone`` …
-    ``normalize`` are the model's (:class:`~cmdml.model.CMDML`). The learning rate warms up linearly over
-    ``warmup_epochs`` and falls to zero as a cosine. Training ends early after ``patience`` epochs without a better seen
-    validation AUROC (0 = never). ``precision`` ``auto`` is bfloat16 on CUDA and float32 on the CPU.
+    (see :func:`~cmdml.loss.weighted_focused_euclidean`) and so is ``margin`` (None = the objective's own). ``backbone``
+    … ``normalize`` are the model's (:class:`~cmdml.model.CMDML`). ``tune`` says which part of the visual extractor is
+    trained: all of it, its last block, or nothing (``frozen``: features were extracted before). The learning rate warms
+    up linearly over ``warmup_epochs`` and falls to zero as a cosine. ``semantic_decay`` is the weight decay of the
+    semantic regression module (None = ``weight_decay``). Training ends early after ``patience`` epochs without a better
+    seen validation AUROC (0 = never). ``precision`` ``auto`` is bfloat16 on CUDA and float32 on the CPU.
+
+    Raises
+    ------
+    ValueError
+        A value of another type, out of its range, or not among the choices; the sentence names it and the way out.
     """
 
     objective: str = "focused"
-    gamma: float = 2.0
-    alpha: float = 0.75
-    tau: float = 1.0
-    margin: float = 0.0
+    gamma: NotNegative = 2.0
+    alpha: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.75
+    tau: Positive = 1.0
+    margin: NotNegative | None = None
     direction: str = "joint"
     backbone: str = "densenet121"
     weights: str = ""
-    dim: int = 128
-    hidden: int | list[int] = 256
-    dropout: float = 0.0
+    tune: str = "all"
+    dim: Some = 128
+    hidden: Count | list[Some] = 256
+    dropout: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] = 0.0
     normalize: bool = True
-    epochs: int = 20
-    batch_size: int = 64
-    lr: float = 1e-3
-    weight_decay: float = 0.05
-    warmup_epochs: float = 1.0
-    patience: int = 0
+    epochs: Some = 20
+    batch_size: Some = 64
+    lr: Positive = 1e-3
+    weight_decay: NotNegative = 0.05
+    semantic_decay: NotNegative | None = None
+    warmup_epochs: NotNegative = 1.0
+    patience: Count = 0
     augment: bool = True
     precision: str = "auto"
     compile: bool = False
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0, lt=2**40)] = 0
 
     def __post_init__(self):
-        if not isinstance(self.hidden, int):
+        if isinstance(self.hidden, tuple):
             object.__setattr__(self, "hidden", list(self.hidden))  # as JSON reads it back: a tuple would not equal it
-        check(self.objective, OBJECTIVES, "objective")
-        check(self.precision, PRECISIONS, "precision")
-        for name in ("epochs", "batch_size", "lr", "tau", "dim"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            try:
+                object.__setattr__(self, field.name, _ADAPTERS[field.name].validate_python(value))
+            except ValidationError as error:
+                wanted = error.errors()[0]["msg"].lower().replace("input should be", "must be")
+                raise ValueError(f"{field.name} {wanted}, got {value!r}") from None
+        for name, choices in CHOICES.items():
+            check(getattr(self, name), choices, name)
+        check(self.backbone, [*BACKBONES, *list_models()], "backbone")
 
     @classmethod
     def from_dict(cls, values: dict) -> "TrainConfig":
@@ -59,3 +89,35 @@ class TrainConfig:
         for name in values:
             check(name, names, "training parameter")
         return cls(**values)
+
+
+_STRICT = ConfigDict(strict=True)
+_ADAPTERS = {field.name: TypeAdapter(field.type, config=_STRICT) for field in dataclasses.fields(TrainConfig)}
+
+
+def effective(values: dict, given=()) -> tuple[dict, list[str]]:
+    """Values without the hyper-parameters that their objective does not read, and the names of those.
+
+    Parameters
+    ----------
+    values : dict
+        Training parameters; names that are no hyper-parameter of an objective pass through.
+    given : iterable of str
+        Names that somebody set on purpose, for this run or this method; the others were inherited.
+
+    Raises
+    ------
+    ValueError
+        If one of ``given`` would have no effect: what was asked for is not what would be trained.
+    """
+    objective = values.get("objective", TrainConfig.objective)
+    check(objective, OBJECTIVES, "objective")
+    set_ = [name for name in HYPERPARAMETERS if values.get(name) is not None]
+    ignored = [name for name in set_ if name not in USES[objective]]
+    for name in ignored:
+        if name in given:
+            used = ", ".join(USES[objective]) or "no hyper-parameter"
+            raise ValueError(f"objective {objective} does not use {name} (given: {values[name]}): leave it out; "
+                             f"{objective} reads {used}")  # fmt: skip
+    dropped = ignored + (["augment"] if values.get("tune") == "frozen" and values.get("augment") else [])
+    return {name: value for name, value in values.items() if name not in dropped}, dropped

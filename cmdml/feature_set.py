@@ -88,7 +88,7 @@ class FeatureSet:
             if not file.is_file():
                 raise FileNotFoundError(f"no features in {folder}: {file.name} is missing; extract them again")
             _same(file, sha256(file), card["files"][kind]["sha256"])
-        table = store.read_table(files["table"], card["columns"])
+        table = store.read_table(files["table"], card["columns"], card["files"]["table"]["sha256"])
         store.check_table(table, card["findings"], where=files["table"])
         try:
             features = load_file(files["features"])["features"]

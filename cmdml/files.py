@@ -1,12 +1,13 @@
-"""Files that are whole or not there: written beside, then renamed."""
+"""Files that are whole or not there, written beside, then renamed; and seals that tell when one was changed since."""
 
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 _CHUNK = 1 << 20  # bytes read at a time when hashing
+SEAL = "seal.json"
 
 
 def write_whole(path, write: Callable[[Path], object]) -> Path:
@@ -32,11 +33,11 @@ def write_text(path, text: str) -> Path:
 
 def write_json(path, content) -> Path:
     """``content`` as JSON, whole or not at all; numpy scalars become numbers, anything else odd its ``str``."""
+    return write_text(path, json.dumps(content, indent=1, ensure_ascii=False, default=_plain) + "\n")
 
-    def plain(value):
-        return value.item() if hasattr(value, "item") else str(value)
 
-    return write_text(path, json.dumps(content, indent=1, ensure_ascii=False, default=plain) + "\n")
+def _plain(value):
+    return value.item() if hasattr(value, "item") else str(value)
 
 
 def sha256(path) -> str:
@@ -46,3 +47,70 @@ def sha256(path) -> str:
         while chunk := file.read(_CHUNK):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def seal(folder, names: Iterable[str], format: str, **extra) -> Path:
+    """Write ``seal.json``: the SHA-256 of the files ``names`` of ``folder``, its format, and what else is to be kept.
+
+    Write it last: it marks the folder as whole, and :func:`check_seal` refuses what was changed since.
+
+    Parameters
+    ----------
+    folder : path
+    names : iterable of str
+        Files relative to ``folder``.
+    format : str
+        Kind and number of what lies there, such as ``"training 1"``; the number grows when older code would misread it.
+    extra
+        Plain JSON values that belong to the seal.
+    """
+    folder = Path(folder)
+    content = {"format": format, **extra, "sha256": {name: sha256(folder / name) for name in names}}
+    return write_json(folder / SEAL, content | {"sealed": _digest(content)})
+
+
+def check_seal(folder, format: str, names: Iterable[str] | None = None, *, way_out: str = "") -> dict:
+    """The content of a folder's seal, once its files are found unchanged.
+
+    Parameters
+    ----------
+    folder, format
+        As in :func:`seal`.
+    names : iterable of str, optional
+        Check only these files, where the others are large and not about to be read; by default all are.
+    way_out : str, optional
+        How the sentence of an error ends; by default "delete that folder and make it again".
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no seal, or a sealed file is gone.
+    ValueError
+        If the seal is damaged, of another format, or a file is not the one that was sealed.
+    """
+    folder, way_out = Path(folder), way_out or "delete that folder and make it again"
+    file = folder / SEAL
+    if not file.is_file():
+        raise FileNotFoundError(f"{folder} is not whole, {SEAL} is missing: {way_out}")
+    try:
+        content = json.loads(file.read_bytes().decode("utf-8"))
+        intact = content.pop("sealed") == _digest(content) and isinstance(content["sha256"], dict)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        intact = False
+    if not intact:
+        raise ValueError(f"{file} is damaged or was edited: {way_out}")
+    if content.get("format") != format:
+        raise ValueError(f"{file} is of format {content.get('format')!r}, this code reads {format!r}: {way_out}")
+    for name in content["sha256"] if names is None else names:
+        if name not in content["sha256"]:
+            raise ValueError(f"{file} does not cover {name}: {way_out}")
+        if not (folder / name).is_file():
+            raise FileNotFoundError(f"{folder / name} is missing: {way_out}")
+        if sha256(folder / name) != content["sha256"][name]:
+            raise ValueError(f"{folder / name} is damaged or was edited since it was written: {way_out}")
+    return content
+
+
+def _digest(content: dict) -> str:
+    plain = json.dumps(content, sort_keys=True, ensure_ascii=False, default=_plain)
+    return hashlib.sha256(plain.encode()).hexdigest()

@@ -210,15 +210,30 @@ def _focused(config, cls=FocusedReading, **reading):
     return cls(config.gamma, config.alpha, config.tau, **reading)
 
 
-#: `margin` 0 = the objective's own: 0.2 for ranking, 1 for ale and focused_distance.
+def _margin(config, own: float) -> float:
+    return own if config.margin is None else config.margin
+
+
 OBJECTIVES = {
     "focused": lambda config, vectors: _focused(config, WeightedFocusedEuclideanLoss),
-    "focused_distance": lambda config, vectors: _focused(config, on_distance=True, margin=config.margin or 1.0),
+    "focused_distance": lambda config, vectors: _focused(config, on_distance=True, margin=_margin(config, 1.0)),
     "focused_balanced": lambda config, vectors: _focused(config, balanced=True),
     "focused_tau": lambda config, vectors: _focused(config, learn_tau=True),
     # The plain Euclidean metric loss, no focusing and no weighting: the ablation's zero point.
     "euclidean": lambda config, vectors: WeightedFocusedEuclideanLoss(gamma=0.0, alpha=0.5, tau=config.tau),
-    "ranking": lambda config, vectors: RankingLoss(vectors, config.margin or 0.2),
-    "ale": lambda config, vectors: LabelEmbeddingLoss(config.margin or 1.0),
+    "ranking": lambda config, vectors: RankingLoss(vectors, _margin(config, 0.2)),
+    "ale": lambda config, vectors: LabelEmbeddingLoss(_margin(config, 1.0)),
     "bce": lambda config, vectors: CrossEntropyLoss(),
+}
+HYPERPARAMETERS = ("gamma", "alpha", "tau", "margin")
+#: Which of them an objective reads; the others would be without effect.
+USES = {
+    "focused": ("gamma", "alpha", "tau"),
+    "focused_distance": ("gamma", "alpha", "tau", "margin"),
+    "focused_balanced": ("gamma", "alpha", "tau"),
+    "focused_tau": ("gamma", "alpha", "tau"),
+    "euclidean": ("tau",),
+    "ranking": ("margin",),
+    "ale": ("margin",),
+    "bce": (),
 }

@@ -1,10 +1,10 @@
 """Plant bugs in the package, one at a time, and see whether the tests notice: ``make mutants``.
 
-Every mutant changes one place: a comparison, an operator, a constant, a condition, a keyword argument, a statement that
-is left out. They are drawn with a seed, as evenly over the files as their number of places allows. The tests that
-mirror the file run first, then those of its folder, then all; the first failure kills the mutant. Results go to a file of JSON
-lines, one a mutant, so that an interrupted run goes on where it stopped; a mutant whose file has changed since is run
-again.
+Every mutant changes one place: a comparison, an operator, a constant, a condition, a keyword argument, a statement
+that is left out. They are drawn with a seed, as evenly over the files as their number of places allows. The tests
+that mirror the file run first, then those of its folder, then all; the first failure kills the mutant. Results go to
+a file of JSON lines, one a mutant, so that an interrupted run goes on where it stopped; a mutant whose file has
+changed since is run again.
 
     python tests/mutants.py --count 200 --seed 0 --out runs/mutants/0.jsonl
 """

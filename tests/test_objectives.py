@@ -202,8 +202,9 @@ def test_bad_choices_are_refused():
     with pytest.raises(ValueError, match="did you mean 'ranking'"):
         TrainConfig(objective="rankin")
     for name in ("ranking", "ale", "focused_distance"):
-        with pytest.raises(ValueError, match="margin"):
-            build(name, margin=-1.0)(*batch())
+        with pytest.raises(ValueError, match="margin must be greater than or equal to 0, got -1"):
+            build(name, margin=-1.0)
+    assert [build(n, margin=0.0).margin for n in ("ranking", "ale", "focused_distance")] == [0.0] * 3
     with pytest.raises(ValueError, match="gamma=-1"):
         build("focused_balanced", gamma=-1)
     with pytest.raises(ValueError, match="built for 6 findings"):

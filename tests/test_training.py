@@ -10,7 +10,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from sklearn.metrics import roc_auc_score
 
-from cmdml import training
+from cmdml import run_folder, training
+from cmdml.files import seal
 from cmdml.radiographs import RadiographSet
 from cmdml.training import TrainConfig, fit, load_run, seen_validation_auroc
 
@@ -33,6 +34,7 @@ def test_run_directory_holds_what_later_steps_read(whole, tiny_partition):
         "config.json",
         "embeddings.npz",
         "history.csv",
+        "seal.json",
         "weights.safetensors",
     }
     history, found = whole.history, whole.embeddings
@@ -87,7 +89,7 @@ def test_an_interrupted_run_ends_bit_identical(whole, tiny_partition, vectors, t
     with monkeypatch.context() as patch, pytest.raises(Killed):
         patch.setattr(training, "seen_validation_auroc", killed_in_the_second_epoch)
         run(tiny_partition, vectors, tmp_path / "out")
-    assert (tmp_path / "out" / "checkpoint.pt").exists()
+    assert (tmp_path / "out" / "checkpoint.safetensors").exists()
     resumed = run(tiny_partition, vectors, tmp_path / "out")
     for name, value in whole.model.state_dict().items():
         assert torch.equal(value, resumed.model.state_dict()[name]), name
@@ -106,7 +108,7 @@ def test_a_run_that_had_stopped_early_stays_stopped(tiny_partition, vectors, tmp
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(training, "seen_validation_auroc", lambda *_: next(falling))
-        patch.setattr(training, "save_file", killed)
+        patch.setattr(training, "save_run", killed)
         run(tiny_partition, vectors, tmp_path / "out", config)
     assert list(run(tiny_partition, vectors, tmp_path / "out", config).history["val_seen_auroc"]) == [0.9, 0.8]
 
@@ -167,7 +169,7 @@ def test_a_diverged_run_says_what_to_change(tiny_partition, vectors, tmp_path):
     [
         ({"gama": 3}, "unknown training parameter 'gama': did you mean 'gamma'"),
         ({"objective": "focussed"}, "did you mean 'focused'"),
-        ({"epochs": 0}, "epochs must be positive"),
+        ({"epochs": 0}, "epochs must be greater than or equal to 1, got 0"),
         ({"precision": "fp8"}, "unknown precision"),
     ],
 )
@@ -187,5 +189,6 @@ def test_weights_of_another_model_are_refused(whole, tmp_path):
     weights = load_file(out / "weights.safetensors")
     weights["visual_extractor.old"] = weights.pop("visual_extractor.net.0.weight")
     save_file(weights, out / "weights.safetensors")
+    seal(out, run_folder.PARTS, run_folder.FORMAT)
     with pytest.raises(ValueError, match="another version of the model"):
         load_run(out)

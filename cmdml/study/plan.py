@@ -82,10 +82,17 @@ def training_config(values: dict, given=()):
     """
     from dataclasses import fields
 
-    from cmdml.config import TrainConfig
+    from cmdml.config import TrainConfig, effective
 
-    values, dropped = {field.name: values[field.name] for field in fields(TrainConfig) if field.name in values}, []
+    values = {field.name: values[field.name] for field in fields(TrainConfig) if field.name in values}
+    values, dropped = effective(values, given)
     return TrainConfig.from_dict(values), dropped
+
+
+def changed(parameters: dict) -> set[str]:
+    """Names of a training's parameters that are not at the notebook's default."""
+    defaults = default_parameters(TRAINING)
+    return {name for name, value in parameters.items() if name in defaults and value != defaults[name]}
 
 
 def trainings(profile: dict, sweep: bool = True) -> dict[str, tuple[dict, set[str]]]:

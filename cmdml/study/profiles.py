@@ -5,53 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
 from cmdml.names import check, unknown
-from cmdml.study.parameters import FLOAT, checked, declared_parameters
+from cmdml.study.parameters import checked, declared_parameters
 from cmdml.study.places import ROOT, resolve
+from cmdml.study.schema import SPLITS, Named, Profile, Rotation, Strict, Sweep
 
-SPLITS = ("default", "random")
 NAME = re.compile(r"[A-Za-z0-9_-]+")
-Count = Annotated[int, Field(ge=0)]
-Rate = Annotated[FLOAT, Field(gt=0)]
-Named = dict[str, dict[str, Any]]
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-
-class Tuning(_Strict):
-    """Learning rates to choose from: ``seed``, ``lr`` and ``methods``."""
-
-    seed: Count = 0
-    lr: Annotated[list[Rate], Field(min_length=1)]
-    methods: list[str]
-
-
-class Sweep(_Strict):
-    """Methods x seeds x splits; see :mod:`cmdml.study.plan`."""
-
-    seeds: Annotated[list[Count], Field(min_length=1)] = [0]
-    splits: Annotated[list[Literal[SPLITS]], Field(min_length=1)] = ["default"]
-    methods: Named = {}
-    tuning: Tuning | None = None
-
-
-class Profile(_Strict):
-    """What a profile's file may hold. Values of parameters are checked against the notebooks that declare them."""
-
-    title: str = ""
-    description: str = ""
-    parameters: dict[str, Any] = {}
-    variants: Named = {}
-    sweep: Sweep = Sweep()
-
-
 class _Loader(yaml.SafeLoader):
     """YAML in which a key stands once and a number says what it looks like."""
 
@@ -125,7 +89,11 @@ def _sentence(error: dict) -> str:
     """One of pydantic's errors in the words of this study."""
     *above, last = [part for part in error["loc"] if part != "[key]"]
     if error["type"] == "extra_forbidden":
-        kind = {(): Profile, ("sweep",): Sweep, ("sweep", "tuning"): Tuning}[tuple(above)]
+        kind = Profile
+        for name in above:
+            hint = kind.model_fields[name].annotation
+            parts = (part for part in (hint, *get_args(hint)) if isinstance(part, type))
+            kind = next(part for part in parts if issubclass(part, Strict))
         return str(unknown(last, kind.model_fields, "key"))
     if error["type"] == "missing":
         return f"{'.'.join(map(str, error['loc']))} is missing."
@@ -187,6 +155,19 @@ class _Reader:
                 raise self.refuse(("sweep", "tuning", "methods", i), str(unknown(name, values["methods"], "method")))
         return values
 
+    def rotation(self, given: Rotation | None) -> dict | None:
+        if given is None:
+            return None
+        values, where = given.model_dump(), ("rotation", "trained")
+        values["trained"]["methods"] = self.named(given.trained.methods, (*where, "methods"))
+        for name, choices in given.trained.settings.items():
+            values["trained"]["settings"][name] = [
+                self.fit({name: value}, (*where, "settings"))[name] for value in choices
+            ]
+        if len(set(values["designs"])) < len(values["designs"]):
+            raise self.refuse(("rotation", "designs"), f"rotation.designs names one twice: {values['designs']}.")
+        return values
+
 
 def load_profile(name_or_path, overrides: dict | None = None, *, notebooks=ROOT / "notebooks") -> dict:
     """Read ``profiles/<name>.yaml`` and check every key, name, type and range in it.
@@ -203,7 +184,7 @@ def load_profile(name_or_path, overrides: dict | None = None, *, notebooks=ROOT 
     dict
         ``name``, ``title``, ``description``, ``parameters`` (flat; overridden; with ``profile`` and ``run_dir``),
         ``given`` (names of the overrides), ``variants`` ({variant: {parameter: value}}), ``sweep`` (``seeds``,
-        ``splits``, ``methods``, ``tuning`` if there is one; see :mod:`cmdml.study.plan`).
+        ``splits``, ``methods``, ``tuning`` if there is one; see :mod:`cmdml.study.plan`), ``rotation`` (or None).
 
     Raises
     ------
@@ -235,4 +216,5 @@ def load_profile(name_or_path, overrides: dict | None = None, *, notebooks=ROOT 
         "given": sorted(given),
         "variants": reader.named(profile.variants, ("variants",)),
         "sweep": reader.sweep(profile.sweep),
+        "rotation": reader.rotation(profile.rotation),
     }

@@ -13,11 +13,10 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from cmdml import closed_form
-from cmdml.config import TrainConfig
+from cmdml.config import TrainConfig, effective
 from cmdml.evaluation.controls import random_scores, source_only
 from cmdml.evaluation.metrics import age_bands
 from cmdml.findings import findings_of
-from cmdml.objectives import USES
 from cmdml.radiographs import Partition
 from cmdml.semantics import semantic_vectors
 from cmdml.study.design import pseudo_unseen
@@ -104,9 +103,8 @@ class Scorer:
     def _trained(self, cell: Cell, setting: dict, rows: np.ndarray) -> np.ndarray:
         parameters, own = self.rotation.profile["parameters"], self.plan["trained"]["methods"][self.method]
         values = {**parameters, **own, **setting, "seed": self.rotation.design}
-        ignored = {"gamma", "alpha", "tau", "margin"} - set(USES[values["objective"]])
-        names = [field.name for field in fields(TrainConfig) if field.name not in ignored]
-        config = TrainConfig.from_dict({name: values[name] for name in names})
+        values, _ = effective(values, own)
+        config = TrainConfig.from_dict({f.name: values[f.name] for f in fields(TrainConfig) if f.name in values})
         films = self.rotation.films
         parts = Partition(films, cell.findings, cell.train, cell.val, cell.test, pd.DataFrame())
         done = fit(parts, self._vectors(values["semantics"]), config, None, progress=False, accelerator="cpu")

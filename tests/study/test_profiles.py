@@ -50,7 +50,7 @@ def test_run_dir_wins_where_it_is_said_last(load):
         ("# nothing", "profile mine.yaml is empty"),
         ("parameters: [", "profile mine.yaml, line 1: expected the node content"),
         ("parameters:\n\tgamma: 1", "profile mine.yaml, line 2: found character"),
-        ("just words", "must hold keys (title, description, parameters, variants, sweep), got just words"),
+        ("just words", "must hold keys (title, description, parameters, variants, sweep, rotation), got just words"),
         ("parameters: {gama: 1}", "profile mine.yaml, line 1: unknown parameter 'gama': did you mean 'gamma'?"),
         ("parameter: {gamma: 1}", "line 1: unknown key 'parameter': did you mean 'parameters'?"),
         ("title: a\nvariants:\n  plain: {unsen: a}", "line 3: unknown parameter 'unsen': did you mean 'unseen'?"),

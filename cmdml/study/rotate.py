@@ -1,0 +1,28 @@
+"""Jobs of a rotation: ``python -m cmdml.study.rotate run PROFILE DESIGN METHOD``; ``… collect PROFILE``: its tables."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+
+from cmdml.names import check
+from cmdml.study import run
+from cmdml.study.anatomy import collect
+from cmdml.study.rotation import score
+
+
+def main(task: str, name: str, *given: str) -> None:
+    """Do one job; ValueError in one sentence where it cannot be done."""
+    check(task, ("run", "collect"), "task")
+    profile = run.load_profile(name)
+    if profile["rotation"] is None:
+        raise ValueError(f"profile {name} has no section `rotation`: see profiles/nih-mini.yaml.")
+    done = score(profile, int(given[0]), given[1]) if task == "run" else collect(profile)
+    print(f"{done} done, {(datetime.now(UTC) - run.IMPORTED).total_seconds():.0f} s", flush=True)
+
+
+if __name__ == "__main__":
+    try:
+        main(*sys.argv[1:])
+    except (ValueError, OSError) as error:
+        sys.exit(f"rotation stopped. {error}")

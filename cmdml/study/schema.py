@@ -1,0 +1,90 @@
+"""What a profile's file may hold, level by level."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from cmdml.study.parameters import FLOAT
+
+SPLITS = ("default", "random")
+Count = Annotated[int, Field(ge=0)]
+Rate = Annotated[FLOAT, Field(gt=0)]
+Named = dict[str, dict[str, Any]]
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class Tuning(Strict):
+    """Learning rates to choose from: ``seed``, ``lr`` and ``methods``."""
+
+    seed: Count = 0
+    lr: Annotated[list[Rate], Field(min_length=1)]
+    methods: list[str]
+
+
+class Sweep(Strict):
+    """Methods x seeds x splits; see :mod:`cmdml.study.plan`."""
+
+    seeds: Annotated[list[Count], Field(min_length=1)] = [0]
+    splits: Annotated[list[Literal[SPLITS]], Field(min_length=1)] = ["default"]
+    methods: Named = {}
+    tuning: Tuning | None = None
+
+
+class Pseudo(Strict):
+    """How many draws of how many seen findings play unseen when settings are chosen."""
+
+    draws: Annotated[int, Field(ge=1)]
+    unseen: Annotated[int, Field(ge=1)]
+
+
+class Trained(Strict):
+    """Trained methods of a rotation, and the grid of settings that each may choose from."""
+
+    settings: dict[str, Annotated[list[Any], Field(min_length=1)]]
+    methods: Named
+
+
+class Closed(Strict):
+    """Strengths of the two ridges that closed forms may choose from."""
+
+    ridge: Annotated[list[Rate], Field(min_length=1)]
+    semantic_ridge: Annotated[list[Rate], Field(min_length=1)]
+
+
+class Comparisons(Strict):
+    """The planned ones: pairs of a method and its reference, and the strata they are made in."""
+
+    primary: list[Annotated[list[str], Field(min_length=2, max_length=2)]]
+    secondary: list[Annotated[list[str], Field(min_length=2, max_length=2)]]
+    strata: list[Literal["none", "view", "source", "source_view"]]
+
+
+class Rotation(Strict):
+    """Every finding takes its turn; see ``book/plan.md`` and :mod:`cmdml.study.rotation`."""
+
+    features: str
+    random_features: str
+    designs: Annotated[list[Count], Field(min_length=1)]
+    folds: Annotated[int, Field(ge=3)]
+    replicates: Count
+    permutations: Count
+    pseudo: Pseudo
+    trained: Trained
+    closed: Closed
+    comparisons: Comparisons
+
+
+class Profile(Strict):
+    """What a profile's file may hold. Values of parameters are checked against the notebooks that declare them."""
+
+    title: str = ""
+    description: str = ""
+    parameters: dict[str, Any] = {}
+    variants: Named = {}
+    sweep: Sweep = Sweep()
+    rotation: Rotation | None = None

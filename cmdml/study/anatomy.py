@@ -187,7 +187,8 @@ def collect(profile: dict, out=None) -> Path:
     out = run.resolve(out or f"data/results/rotation-{profile['name']}")
     about = {
         "profile": profile["name"], "parameters": profile["parameters"], "seed": plan["designs"], "rotation": plan,
-        "radiographs": scores.films, "started": started, "designs": scores.designs,
+        "radiographs": scores.films, "started": started, "designs": scores.designs, "films": len(scores.films),
+        "abnormal": int(scores.labels.any(1).sum()),
         "missing_designs": [d for d in plan["designs"] if d not in scores.designs],
         "run_commits": sorted({str(one["commit"]) for one in scores.about}),
         "run_dirty": any(one["dirty"] for one in scores.about),

@@ -132,7 +132,8 @@ class Scorer:
             return closed_form.normality(ridge, labels, test, count, gamma)
         if self.method == "dap":
             signs = self._vectors("signs").numpy() > 0
-            return closed_form.dap(ridge, labels, test, signs[seen], signs, gamma)[0]
+            scores, _ = closed_form.dap(ridge, labels, test, signs[seen], signs, gamma)
+            return np.nan_to_num(scores, nan=0.0)  # a finding without a taught sign: the same score for all films
         told = self.method.rpartition("_")[2]
         vectors = self._vectors(told if told in ("signs", "description") else "signs_text").numpy().astype(float)
         if self.method.startswith("nearest"):

@@ -1,0 +1,110 @@
+"""What a rotation's tables say, in words and small tables, for the chapter, the front page and the README alike."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from cmdml.study.results import manifest_of
+from cmdml.study.run import resolve
+
+TABLES = ("methods", "findings", "paired", "permutation", "coverage", "tuning")
+NAMES = {
+    "focused": "CM-DML, told signs", "focused_signs": "CM-DML, bare signs", "focused_name": "CM-DML, told names",
+    "focused_description": "CM-DML, told descriptions", "focused_shuffled": "CM-DML, told another finding's signs",
+    "eszsl": "ESZSL (closed form), told signs", "eszsl_signs": "ESZSL, bare signs",
+    "eszsl_description": "ESZSL, told descriptions", "dap": "direct attribute prediction", "cosine": "ridge and cosine",
+    "nearest": "nearest seen finding, by signs", "nearest_description": "nearest seen finding, by description",
+    "ranking": "CXR-ML-GZSL ranking loss", "ale": "ALE", "bce": "cross-entropy", "euclidean": "plain Euclidean",
+    "mean_of_seen": "illness alone", "normality": "normal against abnormal", "view": "view *", "age": "age *",
+    "sex": "sex *", "source": "source *", "label_count": "number of other labels", "random": "chance",
+    "random_weights": "ESZSL on random features", "ceiling": "ceiling (shown the labels)",
+    "ceiling_same_size": "ceiling on as few films",
+}  # fmt: skip
+SHORT = ("mean_of_seen", "focused_shuffled", "focused_description", "focused", "eszsl", "ceiling")
+
+
+def load(folder) -> dict:
+    """{table: DataFrame} of a rotation and its ``manifest``; every table is compared with the manifest's hash."""
+    folder = resolve(folder)
+    if not (folder / "manifest.json").is_file():
+        raise FileNotFoundError(f"{folder} holds no rotation: make rotation PROFILE=nih-mini")
+    about = manifest_of(folder)
+    return {"manifest": about} | {name: pd.read_csv(Path(folder) / f"{name}.csv") for name in TABLES}
+
+
+def cell(row, digits: int = 3, sign: str = "") -> str:
+    """``0.561 (0.540 to 0.583)``; ``–`` where there is no value."""
+    value = row["difference"] if "difference" in row else row["value"]
+    if pd.isna(value):
+        return "–"
+    return f"{value:{sign}.{digits}f} ({row['low']:{sign}.{digits}f} to {row['high']:{sign}.{digits}f})"
+
+
+def pick(table: pd.DataFrame, **where) -> pd.DataFrame:
+    """The rows of a table in which every named column has that value."""
+    for column, value in where.items():
+        table = table[table[column] == value]
+    return table
+
+
+def headline(tables: dict, methods=SHORT) -> pd.DataFrame:
+    """One row a method: U under ``abnormal`` and within source × view, S, what is gained over illness, the share."""
+    rows = {}
+    for method in methods:
+        values = pick(tables["methods"], method=method, protocol="abnormal")
+        gains = pick(tables["paired"], method=method, reference="mean_of_seen", protocol="abnormal", metric="U")
+        row = {}
+        for stratum, name in (("none", "U"), ("source_view", "U within source × view")):
+            here = pick(values, stratum=stratum, metric="U")
+            row[name] = cell(here.iloc[0]) if len(here) else "–"
+            gain = pick(gains, stratum=stratum)
+            row[f"{name}, gain over illness"] = cell(gain.iloc[0], sign="+") if len(gain) else "–"
+        for metric, name in (("S", "S"), ("share", "share of the ceiling")):
+            here = pick(values, stratum="none", metric=metric)
+            row[name] = cell(here.iloc[0], 2 if metric == "share" else 3) if len(here) else "–"
+        rows[NAMES.get(method, method)] = row
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("scorer")
+
+
+def verdict(row) -> str:
+    """What an interval of a difference says."""
+    if pd.isna(row["low"]):
+        return "has no interval"
+    return "is above 0" if row["low"] > 0 else "is below 0" if row["high"] < 0 else "includes 0: this may be nothing"
+
+
+def planned(tables: dict) -> list[str]:
+    """One sentence for each planned comparison."""
+    lines = []
+    for kind in ("primary", "secondary"):
+        for _, row in pick(tables["paired"], planned=kind).iterrows():
+            where = {"none": "overall", "source_view": "within source × view"}[row["stratum"]]
+            p = f"p after Holm {row['p_holm']:.3f}" if kind == "secondary" else f"p {row['p']:.3f}"
+            lines.append(
+                f"**{kind}**, {NAMES[row['method']]} minus {NAMES[row['reference']]}, {where}: "
+                f"{cell(row, sign='+')}, {p}; the interval {verdict(row)}. Over designs ± {row['sd_designs']:.3f}; over findings "
+                f"{row['findings_low']:+.3f} to {row['findings_high']:+.3f}, {row['findings_gaining']:.0f} of "
+                f"{row['findings_findings']:.0f} gain."
+            )
+    return lines
+
+
+def protocols(tables: dict, method: str = "focused", reference: str = "mean_of_seen") -> pd.DataFrame:
+    """A method minus a reference under every protocol (rows) and stratum (columns)."""
+    table = pick(tables["paired"], method=method, reference=reference, metric="U")
+    shown = {(r["protocol"], r["stratum"]): cell(r, sign="+") for _, r in table.iterrows()}
+    return pd.Series(shown).unstack().reindex(["abnormal", "single", "all"])[["none", "view", "source", "source_view"]]
+
+
+def all_methods(tables: dict, protocol: str = "abnormal") -> pd.DataFrame:
+    """U of every method in every stratum, best first, with S where there is one."""
+    table = pick(tables["methods"], protocol=protocol)
+    unseen, out = pick(table, metric="U"), {}
+    order = pick(unseen, stratum="none").sort_values("value", ascending=False).method
+    for method in order:
+        row = {r["stratum"]: cell(r) for _, r in pick(unseen, method=method).iterrows()}
+        seen = pick(table, method=method, metric="S")
+        out[NAMES.get(method, method)] = row | {"S": cell(seen.iloc[0]) if len(seen) else "–"}
+    return pd.DataFrame.from_dict(out, orient="index").rename_axis("scorer")

@@ -80,7 +80,7 @@ def variant(wildcards):
 PYTHON = shlex.quote(sys.executable).replace("{", "{{").replace("}", "}}")
 EXECUTE = PYTHON + " -m cmdml.study.run {input[0]:q} {output[0]:q} {params.values:q}"
 NOTEBOOKS = [f"{RUN}/notebooks/{name}.ipynb" for name in
-             ("01_data", "02_semantics", "03_training", "04_evaluation", "05_embeddings", "06_ablation")]
+             ("01_data", "02_semantics", "03_training", "04_evaluation", "05_embeddings", "06_ablation", "07_anatomy")]
 # A training's folder outlives the job that was killed, but only if nothing that went into it has changed.
 RECIPE = ('folder={params.folder:q}; recipe="$(cat {input.made_from:q} | cksum) "{params.values:q}; '
           'test "$(cat "$folder/recipe" 2>/dev/null)" = "$recipe" || {{ rm -rf "$folder"; mkdir -p "$folder"; }}; '
@@ -188,6 +188,19 @@ rule ablation:
         f"{RUN}/notebooks/06_ablation.ipynb",
     params:
         values=parameters("06_ablation", results=SWEEPS),
+    shell:
+        EXECUTE
+
+
+# As the ablation, from the committed tables of a rotation.
+rule anatomy:
+    input:
+        sources("07_anatomy"),
+        sorted(map(str, Path("data/results/rotation-nih-mini").glob("*.*"))),
+    output:
+        f"{RUN}/notebooks/07_anatomy.ipynb",
+    params:
+        values=parameters("07_anatomy", rotation="data/results/rotation-nih-mini"),
     shell:
         EXECUTE
 

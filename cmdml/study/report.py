@@ -84,7 +84,8 @@ def planned(tables: dict) -> list[str]:
             p = f"p after Holm {row['p_holm']:.3f}" if kind == "secondary" else f"p {row['p']:.3f}"
             lines.append(
                 f"**{kind}**, {NAMES[row['method']]} minus {NAMES[row['reference']]}, {where}: "
-                f"{cell(row, sign='+')}, {p}; the interval {verdict(row)}. Over designs ± {row['sd_designs']:.3f}; over findings "
+                f"{cell(row, sign='+')}, {p}; the interval {verdict(row)}. "
+                f"Over designs ± {row['sd_designs']:.3f}; over findings "
                 f"{row['findings_low']:+.3f} to {row['findings_high']:+.3f}, {row['findings_gaining']:.0f} of "
                 f"{row['findings_findings']:.0f} gain."
             )

@@ -55,7 +55,8 @@ def anatomy(table: pd.DataFrame, mean: pd.DataFrame, ax: Axes, *, order: Sequenc
     ax.axhline(len(order) - 0.2, color=OTHER, lw=0.6)
     counts = table.groupby("finding").positives.first()
     ax.set_yticks([*lines, len(order) + 0.6], [*(f"{words(f)} ({counts[f]})" for f in order), "mean of all"])
-    ax.get_yticklabels()[-1].set_weight("bold")
+    for label in ax.get_yticklabels()[-1:]:  # an inner panel that shares its axis has none
+        label.set_weight("bold")
     ax.set(ylim=(-0.6, len(order) + 1.3), xlabel="AUROC")
     ax.grid(axis="x", lw=0.4, alpha=0.6)
     return list(order)

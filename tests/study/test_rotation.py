@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 
-from cmdml.findings import KEYS
+from cmdml.findings import KEYS, findings_of
+from cmdml.semantics import semantic_vectors
 from cmdml.study.rotation import Rotation, folder, score
 from cmdml.study.scorers import methods
 
@@ -72,9 +73,6 @@ def test_every_method_scores_every_film(rotation, scored, rotation_profile):
 
 def by_hand(rotation, quadruple, at, setting):
     """ESZSL as the paper writes it, on features scaled by the training films; (C, N) of all films."""
-    from cmdml.findings import findings_of
-    from cmdml.semantics import semantic_vectors
-
     labels, pixels, unseen = rotation.films.labels, rotation.films.pixels.astype(float), list(rotation.sets[quadruple])
     seen = [c for c in range(len(KEYS)) if c not in unseen]
     held = np.isin(rotation.fold, [at, (at + 1) % 3])

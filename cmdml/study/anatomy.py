@@ -18,6 +18,7 @@ from cmdml.evaluation.metrics import bootstrap_weights, harmonic_mean
 from cmdml.evaluation.strata import PROTOCOLS3, STRATA, protocol_rows, stratified_auroc, stratum_numbers
 from cmdml.feature_set import FeatureSet
 from cmdml.findings import findings_of
+from cmdml.names import check
 from cmdml.semantics import semantic_vectors
 from cmdml.sources.decoding import cores
 from cmdml.study import permutations, run
@@ -28,6 +29,7 @@ from cmdml.study.scorers import methods
 
 COLUMNS = {"none": (), "view": ("view",), "source": ("source_repo",), "source_view": ("source_repo", "view")}
 ILLNESS, CEILING, RARE = "mean_of_seen", "ceiling", 20
+REFERENCES = (ILLNESS, "eszsl", "focused_description", "focused", CEILING)
 
 
 class Scores:
@@ -38,6 +40,9 @@ class Scores:
         self.films = FeatureSet.load(run.resolve(plan["features"]))
         self.labels, self.table = self.films.labels, self.films.table
         self.methods, self.designs = methods(plan), []
+        for method, reference in [*plan["comparisons"]["primary"], *plan["comparisons"]["secondary"]]:
+            check(method, self.methods, "method of a planned comparison")
+            check(reference, [m for m in REFERENCES if m in self.methods], "reference of a planned comparison")
         self.files, self.about = {}, []
         for design in plan["designs"]:
             files = [folder(profile, design) / f"{method}.safetensors" for method in self.methods]
@@ -120,12 +125,12 @@ def tables_of(scores: Scores, protocol: str, stratum: str) -> dict[str, list[dic
         for c, estimate in enumerate(anatomy.finding_estimates(mine, finding, len(keys))):
             row = {"method": method, **where, "finding": keys[c], **_numbers(estimate, keys), "positives": positives[c]}
             rows["findings"].append(row)
-    for method, reference in product(at, (ILLNESS, "eszsl", "focused_description", "focused", CEILING)):
+    for method, reference in product(at, [m for m in REFERENCES if m in at]):
         if method != reference:
             a, b = values[at[method]], values[at[reference]]
             row = {"method": method, "reference": reference, **where, "metric": "U"}
             row |= _numbers(anatomy.difference(a, b, finding), keys, "difference")
-            each = anatomy.by_finding(a - b, finding, len(keys))[..., 0].mean(0)
+            each = anatomy.by_finding(a[..., :1] - b[..., :1], finding, len(keys))[..., 0].mean(0)
             row |= {f"findings_{k}": v for k, v in anatomy.over_findings(each).items() if k != "value"}
             rows["paired"].append(row)
     return rows
@@ -151,16 +156,18 @@ def planned(paired: pd.DataFrame, plan: dict) -> pd.DataFrame:
     return paired
 
 
-def coverage(scores: Scores, findings: pd.DataFrame, values: np.ndarray) -> pd.DataFrame:
+def coverage(scores: Scores, values: np.ndarray) -> pd.DataFrame:
     """Does a finding gain where its signs were taught? One row per (design, quadruple, unseen finding).
 
     ``coverage`` is the share of a finding's signs that some seen finding has; ``neighbour_seen``, whether the finding
-    nearest to it in signs was seen; ``gain``, AUROC of ``focused`` minus illness alone (``abnormal``, no strata).
+    nearest to it in signs was seen; ``gain``, AUROC of the method of the primary comparison (``focused``) minus illness
+    alone (``abnormal``, no strata).
     """
     signs = semantic_vectors(findings_of(scores.films.findings), "signs").numpy()
     near, has = nearest_neighbours(signs @ signs.T), signs > 0
     at = {m: i for i, m in enumerate(scores.methods)}
-    gain = values[at["focused"], ..., 0] - values[at[ILLNESS], ..., 0]
+    told = scores.profile["rotation"]["comparisons"]["primary"][0][0]
+    gain = values[at[told], ..., 0] - values[at[ILLNESS], ..., 0]
     rows = []
     for d, design in enumerate(scores.designs):
         for k, c in enumerate(scores.finding[d]):
@@ -177,12 +184,15 @@ def collect(profile: dict, out=None) -> Path:
     started, scores = datetime.now(UTC), Scores(profile)
     plan, views = profile["rotation"], list(product(PROTOCOLS3, STRATA))
     with ProcessPoolExecutor(cores()) as pool:
+        chance = pool.map(permutations.row, permutations.jobs(scores.rotations, plan))  # the longest first
         parts = list(pool.map(_part, [(profile, *view) for view in views]))
+        chance = pd.DataFrame(list(chance))
     tables = {name: pd.DataFrame([row for part in parts for row in part[name]]) for name in parts[0]}
     tables["paired"] = planned(tables["paired"], plan)
+    scores.weights = scores.weights[:1]  # the gains are shown without intervals
     values, _ = scores.cells("abnormal", "none")
-    tables["coverage"] = coverage(scores, tables["findings"], values)
-    tables["permutation"] = permutations.table(scores.rotations, plan)
+    tables["coverage"] = coverage(scores, values)
+    tables["permutation"] = chance
     tables["tuning"] = pd.DataFrame([row for about in scores.about for row in about["tried"]])
     out = run.resolve(out or f"data/results/rotation-{profile['name']}")
     about = {

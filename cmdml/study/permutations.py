@@ -9,7 +9,6 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
-import pandas as pd
 from scipy.stats import rankdata
 
 from cmdml.closed_form import Ridge
@@ -18,6 +17,8 @@ from cmdml.evaluation.strata import protocol_rows
 from cmdml.findings import findings_of
 from cmdml.semantics import semantic_vectors
 from cmdml.study.design import pseudo_unseen
+
+KINDS = ("free", "opacities")
 
 
 def orders(keys, n: int, kind: str, seed: int) -> np.ndarray:
@@ -95,13 +96,15 @@ def permuted(rotation, kind: str, n: int) -> np.ndarray:
     return np.mean(means, axis=0)
 
 
-def table(rotations: dict, plan: dict) -> pd.DataFrame:
-    """One row per design and kind: the real U, the permutations' mean, spread and largest, and p."""
-    rows = []
-    for design, rotation in rotations.items():
-        for kind in ("free", "opacities"):
-            values = permuted(rotation, kind, plan["permutations"])
-            rows.append({"method": "eszsl", "design": design, "kind": kind, "real": values[0],
-                         "mean": values[1:].mean(), "sd": values[1:].std(ddof=1), "largest": values[1:].max(),
-                         "permutations": len(values) - 1, "p": permutation_p(values[0], values[1:])})  # fmt: skip
-    return pd.DataFrame(rows)
+def jobs(rotations: dict, plan: dict) -> list[tuple]:
+    """What :func:`row` is to be asked, for each design and each kind."""
+    return [(rotation, kind, plan["permutations"]) for rotation in rotations.values() for kind in KINDS]
+
+
+def row(job: tuple) -> dict:
+    """For one design and kind: the real U, the permutations' mean, spread and largest, and p."""
+    rotation, kind, n = job
+    values = permuted(rotation, kind, n)
+    return {"method": "eszsl", "design": rotation.design, "kind": kind, "real": values[0], "mean": values[1:].mean(),
+            "sd": values[1:].std(ddof=1), "largest": values[1:].max(), "permutations": n,
+            "p": permutation_p(values[0], values[1:])}  # fmt: skip

@@ -1,0 +1,254 @@
+"""The tables of a rotation, end to end on made films: every number against a loop over folds."""
+
+import json
+from itertools import product
+
+import numpy as np
+import pandas as pd
+import pytest
+from safetensors import safe_open
+from safetensors.numpy import save_file
+from scipy.stats import rankdata
+from sklearn.metrics import roc_auc_score
+
+from cmdml.evaluation.anatomy import holm
+from cmdml.files import sha256
+from cmdml.findings import KEYS, findings_of
+from cmdml.study import anatomy
+from cmdml.study.anatomy import Scores, collect
+from cmdml.study.scorers import methods
+
+COLUMNS = {  # what a reader of the tables can count on
+    "methods": "method protocol stratum metric value low high sd_designs films",
+    "findings": "method protocol stratum finding value low high positives",
+    "paired": "method reference protocol stratum metric difference low high p planned p_holm",
+    "permutation": "method design kind real mean sd largest permutations p",
+    "coverage": "design quadruple finding coverage neighbour_seen gain",
+    "tuning": "method design quadruple setting auroc used",
+}
+VIEWS = list(product(("abnormal", "single", "all"), ("none", "view", "source", "source_view")))
+
+
+@pytest.fixture(scope="module")
+def results(rotation_profile, scored, tmp_path_factory):
+    folder = collect(rotation_profile, tmp_path_factory.mktemp("results") / "rotation-made")
+    return folder, {name: pd.read_csv(folder / f"{name}.csv", keep_default_na=True) for name in COLUMNS}
+
+
+@pytest.fixture(scope="module")
+def scores(rotation_profile, scored):
+    return Scores(rotation_profile)
+
+
+def stored(path):
+    with safe_open(path, framework="np") as file:
+        return file.get_tensor("scores")
+
+
+def kept(labels, protocol):
+    count = labels.sum(1)
+    return {"abnormal": count > 0, "single": count == 1, "all": count >= 0}[protocol]
+
+
+def pooled(rotation, values, c, protocol, columns=(), weight=None):
+    """AUROC within folds (and the table's columns), pooled by pairs, and the positives that took part."""
+    labels, table = rotation.films.labels, rotation.films.table
+    keep, groups = kept(labels, protocol), [rotation.fold, *(table[name].to_numpy() for name in columns)]
+    weight = np.ones(len(labels)) if weight is None else weight
+    above = pairs = positives = 0.0
+    for key in set(zip(*groups, strict=True)):
+        rows = keep & np.logical_and.reduce([g == k for g, k in zip(groups, key, strict=True)])
+        y, w = labels[rows, c] == 1, weight[rows]
+        n = w[y].sum() * w[~y].sum()
+        if y.any() and not y.all():
+            positives += y.sum()
+        if n:
+            above, pairs = above + n * roc_auc_score(y, values[rows, c], sample_weight=w), pairs + n
+    return above / pairs if pairs else np.nan, positives
+
+
+def test_every_table_is_there_with_its_columns_and_a_manifest_that_vouches_for_it(results, rotation_profile):
+    folder, tables = results
+    assert {p.name for p in folder.iterdir()} == {*(f"{name}.csv" for name in COLUMNS), "manifest.json"}
+    for name, columns in COLUMNS.items():
+        found = [column for column in tables[name] if column in columns.split()]
+        assert sorted(found) == sorted(columns.split()) and len(tables[name]), name
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["files"] == {f"{name}.csv": sha256(folder / f"{name}.csv") for name in COLUMNS}
+    assert (manifest["designs"], manifest["missing_designs"]) == ([1], [])
+    assert manifest["rotation"] == rotation_profile["rotation"]
+    assert list(manifest["seconds"]) == methods(rotation_profile["rotation"])
+
+
+def test_every_method_stands_in_every_view(results, rotation_profile):
+    _, tables = results
+    names = methods(rotation_profile["rotation"])
+    for name, metrics in (("methods", ["U", "U20", "share"]), ("findings", KEYS)):
+        key = "metric" if name == "methods" else "finding"
+        table = tables[name][tables[name][key].isin(metrics)]
+        rows = list(table[["method", "protocol", "stratum", key]].itertuples(index=False, name=None))
+        assert sorted(rows) == sorted((m, *view, k) for m, view, k in product(names, VIEWS, metrics))
+    with_seen = tables["methods"][tables["methods"]["metric"].isin(["S", "H"])]
+    assert len(with_seen) == 2 * 3 * len(names) and set(with_seen["stratum"]) == {"none"}
+
+
+@pytest.mark.parametrize(("protocol", "stratum"), [("abnormal", "none"), ("single", "view"), ("all", "source_view")])
+def test_a_findings_value_is_the_loop_over_folds(results, rotation, scored, protocol, stratum):
+    _, tables = results
+    columns = {"none": (), "view": ("view",), "source_view": ("source_repo", "view")}[stratum]
+    values, c = stored(scored["eszsl"]), 3
+    cells = [pooled(rotation, values[q], c, protocol, columns) for q, one in enumerate(rotation.sets) if c in one]
+    assert len(cells) == 4
+    table = tables["findings"].set_index(["method", "protocol", "stratum", "finding"])
+    row = table.loc[("eszsl", protocol, stratum, KEYS[c])]
+    assert row["value"] == pytest.approx(np.mean([value for value, _ in cells]), abs=1e-5)
+    assert row["positives"] == cells[0][1] and row["low"] <= row["value"] <= row["high"]
+
+
+def test_u_s_and_h_are_means_of_those_loops(results, rotation, scored):
+    _, tables = results
+    values, labels = stored(scored["eszsl"]), rotation.films.labels
+    seen, unseen = [], []
+    for q, one in enumerate(rotation.sets):
+        for c in range(len(KEYS)):
+            (unseen if c in one else seen).append(pooled(rotation, values[q], c, "abnormal")[0])
+    table = tables["methods"].set_index(["method", "protocol", "stratum", "metric"])
+    found = {metric: table.loc[("eszsl", "abnormal", "none", metric)] for metric in ("U", "S", "H")}
+    s, u = np.mean(seen), np.mean(unseen)
+    assert len(seen) == 140 and len(unseen) == 56
+    assert [found[m]["value"] for m in ("U", "S", "H")] == pytest.approx([u, s, 2 * s * u / (s + u)], abs=1e-5)
+    assert all(found[m]["films"] == (labels.sum(1) > 0).sum() for m in found)
+    assert u > 0.75 and found["U"]["low"] > 0.7 and np.isnan(found["U"]["sd_designs"])  # one design
+
+
+def test_all_methods_strata_and_halves_share_the_draws_of_patients(scores, rotation, scored):
+    """Draw 7 by hand: the same number of times each patient, whoever is asked."""
+    patients = rotation.films.table["patient"].to_numpy()
+    weight = scores.weights[7][np.unique(patients, return_inverse=True)[1]]
+    assert scores.weights.dtype.kind in "iu" and (scores.weights[0] == 1).all() and scores.weights.shape[0] == 21
+    assert scores.weights[7].sum() == len(np.unique(patients)) and (weight == 0).any()
+    for protocol, stratum, columns in (("abnormal", "none", ()), ("all", "view", ("view",))):
+        cells, _ = scores.cells(protocol, stratum)
+        for method in ("eszsl", "label_count", "ceiling"):
+            m = scores.methods.index(method)
+            for k in (0, 9, 55):
+                c = scores.finding[0, k]
+                want, _ = pooled(rotation, stored(scored[method])[k // 4], c, protocol, columns, weight)
+                assert cells[m, 0, k, 7] == pytest.approx(want, abs=1e-5)
+    halves, _ = scores.cells("abnormal", "none", seen=True)
+    each = [pooled(rotation, stored(scored["eszsl"])[q], c, "abnormal", (), weight)[0]
+            for q, one in enumerate(rotation.sets) for c in range(len(KEYS)) if c not in one]  # fmt: skip
+    assert halves[scores.methods.index("eszsl"), 0, 7] == pytest.approx(np.mean(each), abs=1e-5)
+
+
+def test_films_of_two_folds_are_never_compared(scores, rotation, monkeypatch):
+    """Each fold's scores become ranks, far above those of the fold before: nothing may change, in no stratum."""
+
+    def ranked(design):
+        out = real(design)
+        for at in range(3):
+            rows = rotation.fold == at
+            out[:, rows] = rankdata(out[:, rows], axis=1) + 10_000 * at
+        return out
+
+    real = scores.of
+    for stratum, seen in product(("none", "source_view"), (False, True)):
+        monkeypatch.undo()
+        before, _ = scores.cells("abnormal", stratum, seen)
+        monkeypatch.setattr(scores, "of", ranked)
+        np.testing.assert_array_equal(scores.cells("abnormal", stratum, seen)[0], before)
+
+
+def test_comparisons_are_paired_and_the_planned_ones_marked_and_corrected(results):
+    _, tables = results
+    paired = tables["paired"].fillna({"planned": ""})
+    table = tables["methods"].set_index(["method", "protocol", "stratum", "metric"])["value"]
+    for row in paired[paired.left_out.isna()].sample(30, random_state=0).itertuples():
+        a, b = (table[(m, row.protocol, row.stratum, "U")] for m in (row.method, row.reference))
+        assert row.difference == pytest.approx(a - b, abs=2e-5)
+    planned = paired[paired.planned != ""].set_index(["method", "reference", "stratum"])
+    assert set(planned.protocol) == {"abnormal"} and (planned.metric == "U").all()
+    pairs = {"primary": [("focused", "mean_of_seen")], "secondary": [("focused", "eszsl"), ("eszsl", "ceiling")]}
+    for kind, given in pairs.items():
+        found = planned[planned.planned == kind]
+        assert set(found.index) == {(*pair, s) for pair, s in product(given, ("none", "source_view"))}
+    second = planned[planned.planned == "secondary"]
+    np.testing.assert_allclose(second.p_holm, holm(second.p.to_numpy()), rtol=1e-5)
+    assert paired[paired.planned != "secondary"].p_holm.isna().all() and (second.p_holm > second.p).any()
+
+
+def test_the_share_of_the_ceiling_is_one_for_the_ceiling_and_nothing_for_illness(results):
+    _, tables = results
+    table = tables["methods"]
+    here = table[(table.metric == "share") & (table.protocol == "abnormal") & (table.stratum == "none")]
+    share = here.set_index("method")["value"]
+    assert (share["ceiling"], share["mean_of_seen"]) == (1, 0) and 0.3 < share["eszsl"] < 1.2
+
+
+def test_coverage_tells_where_signs_were_taught(results, rotation, scores):
+    _, tables = results
+    signs = [set(finding.signs) for finding in findings_of(KEYS)]
+    unit = np.array([[len(a & b) / np.sqrt(len(a) * len(b)) for b in signs] for a in signs])
+    cells, _ = scores.cells("abnormal", "none")
+    focused, ill = (cells[scores.methods.index(m), 0, :, 0] for m in ("focused", "mean_of_seen"))
+    assert len(tables["coverage"]) == 56
+    for k, row in enumerate(tables["coverage"].itertuples()):
+        c, unseen = KEYS.index(row.finding), rotation.sets[row.quadruple]
+        taught = set().union(*(signs[s] for s in range(14) if s not in unseen))
+        assert c == unseen[k % 4] and row.coverage == pytest.approx(len(signs[c] & taught) / len(signs[c]), abs=1e-5)
+        others = [s for s in range(14) if s != c]
+        near = max(others, key=lambda s: round(unit[c, s], 6))
+        assert row.neighbour_seen == (near not in unseen)
+        assert row.gain == pytest.approx(focused[k] - ill[k], abs=1e-5)
+
+
+def test_tuning_lists_every_setting_and_which_was_used(results):
+    _, tables = results
+    tuning = tables["tuning"]
+    assert (tuning.groupby(["method", "design", "quadruple"])["used"].sum() == 1).all()
+    assert len(tuning[tuning.method == "eszsl"]) == 14 * 4 and len(tuning[tuning.method == "focused"]) == 14 * 2
+
+
+def planted(profile, scored, tmp_path, leave_out=(), **about):
+    """The profile with its scores in another folder: some methods missing, or telling something else of themselves."""
+    out = tmp_path / "rotation" / "1"
+    out.mkdir(parents=True)
+    for method, path in scored.items():
+        if method not in leave_out:
+            with safe_open(path, framework="np") as file:
+                told = json.loads(file.metadata()["about"]) | about
+                meta = {"about": json.dumps(told)}
+                save_file({"scores": file.get_tensor("scores")}, out / path.name, metadata=meta)
+    return profile | {"parameters": profile["parameters"] | {"run_dir": str(tmp_path)}}
+
+
+def test_a_design_without_one_method_does_not_count(rotation_profile, scored, tmp_path):
+    with pytest.raises(FileNotFoundError, match="no design is complete"):
+        Scores(planted(rotation_profile, scored, tmp_path, leave_out=["dap"]))
+    both = rotation_profile | {"rotation": rotation_profile["rotation"] | {"designs": [1, 2]}}
+    assert Scores(both).designs == [1]
+
+
+def test_scores_of_other_films_are_refused(rotation_profile, scored, tmp_path):
+    with pytest.raises(ValueError, match="not of the features"):
+        Scores(planted(rotation_profile, scored, tmp_path, films_sha256="another"))
+
+
+def test_a_planned_comparison_of_an_unknown_method_is_refused_before_any_work(rotation_profile):
+    plan = rotation_profile["rotation"]
+    for pair in (["focussed", "eszsl"], ["eszsl", "random"]):
+        changed = plan | {"comparisons": plan["comparisons"] | {"primary": [pair]}}
+        with pytest.raises(ValueError, match="planned comparison"):
+            Scores(rotation_profile | {"rotation": changed})
+
+
+def test_a_finding_without_positives_leaves_the_means_by_name(scores, monkeypatch):
+    """Hernia on no film: its cells are undefined, U says whom it leaves out."""
+    empty = scores.labels.copy()
+    empty[:, KEYS.index("Hernia")] = 0
+    monkeypatch.setattr(scores, "labels", empty)
+    rows = anatomy.tables_of(scores, "abnormal", "none")
+    u = next(r for r in rows["methods"] if (r["method"], r["metric"]) == ("eszsl", "U"))
+    assert u["left_out"] == "Hernia" and np.isfinite(u["value"])
+    hernia = next(r for r in rows["findings"] if (r["method"], r["finding"]) == ("eszsl", "Hernia"))
+    assert np.isnan(hernia["value"]) and hernia["positives"] == 0

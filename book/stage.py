@@ -183,6 +183,30 @@ def readme() -> None:
                 name = f"{about['profile']}, {about['images_total']:,}"
                 lines.append(f"| {name} | {about['semantics']} | {protocol} | {images:,} | {text} |")
     fill(ROOT / "README.md", "results", "\n".join(lines))
+    rotation = ROOT / "data/results/rotation-nih-mini"
+    if (rotation / "manifest.json").is_file():
+        fill(ROOT / "README.md", "rotation", anatomy(rotation))
+
+
+def anatomy(folder: Path) -> str:
+    """The short answer of a rotation as Markdown: a table, the planned comparisons, and how it was made."""
+    from cmdml.study import report
+
+    tables = report.load(folder)
+    about, table = tables["manifest"], report.headline(tables)
+    best = report.pick(tables["methods"], protocol="abnormal", stratum="none", metric="U")
+    best = best[~best.method.isin(report.TOLD_LABELS)].sort_values("value").iloc[-1]
+    shown = table.map(lambda text: text.replace(" to ", "–") if "+" not in text and "-" not in text else text)
+    missing = about["missing_designs"]
+    lines = [
+        shown.reset_index().to_markdown(index=False, disable_numparse=True), "",
+        *(f"* {line}" for line in report.planned(tables)), "",
+        f"Highest U of all zero-shot scorers: **{report.NAMES[best.method]}**, {report.cell(best)}. "
+        f"{about['films']:,} films, {about['abnormal']:,} of them with a finding; designs {', '.join(map(str, about['designs']))}"
+        + (f" (planned and not run yet: {', '.join(map(str, missing))})" if missing else "")
+        + f"; `make rotation PROFILE=nih-mini`, {sum(about['seconds'].values()) / 60:.0f} minutes of one core.",
+    ]  # fmt: skip
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

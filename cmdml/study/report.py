@@ -22,6 +22,8 @@ NAMES = {
     "random_weights": "ESZSL on random features", "ceiling": "ceiling (shown the labels)",
     "ceiling_same_size": "ceiling on as few films",
 }  # fmt: skip
+# Shown labels of the findings that they are asked for: no zero-shot scorers.
+TOLD_LABELS = ("view", "age", "sex", "source", "label_count", "ceiling", "ceiling_same_size")
 SHORT = ("mean_of_seen", "focused_shuffled", "focused_description", "focused", "eszsl", "ceiling")
 
 

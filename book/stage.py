@@ -202,7 +202,8 @@ def anatomy(folder: Path) -> str:
         shown.reset_index().to_markdown(index=False, disable_numparse=True), "",
         *(f"* {line}" for line in report.planned(tables)), "",
         f"Highest U of all zero-shot scorers: **{report.NAMES[best.method]}**, {report.cell(best)}. "
-        f"{about['films']:,} films, {about['abnormal']:,} of them with a finding; designs {', '.join(map(str, about['designs']))}"
+        f"{about['films']:,} films, {about['abnormal']:,} of them with a finding; designs "
+        + ", ".join(map(str, about["designs"]))
         + (f" (planned and not run yet: {', '.join(map(str, missing))})" if missing else "")
         + f"; `make rotation PROFILE=nih-mini`, {sum(about['seconds'].values()) / 60:.0f} minutes of one core.",
     ]  # fmt: skip

@@ -4,6 +4,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Annotated
 
+import torchvision
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from torchvision.models import list_models
 
@@ -77,10 +78,16 @@ class TrainConfig:
                 object.__setattr__(self, field.name, _ADAPTERS[field.name].validate_python(value))
             except ValidationError as error:
                 wanted = error.errors()[0]["msg"].lower().replace("input should be", "must be")
+                if field.name == "hidden":
+                    wanted = "must be a whole number from 0 on, or a list of numbers from 1 on"
                 raise ValueError(f"{field.name} {wanted}, got {value!r}") from None
         for name, choices in CHOICES.items():
             check(getattr(self, name), choices, name)
-        check(self.backbone, [*BACKBONES, *list_models()], "backbone")
+        check(self.backbone, [*BACKBONES, *list_models(module=torchvision.models)], "backbone")
+        if self.weights not in ("", "none", "imagenet"):
+            raise ValueError(f"weights {self.weights!r} are refused: use none or 'imagenet'")
+        if self.weights == "imagenet" and self.backbone == "small_cnn":
+            raise ValueError("small_cnn has no ImageNet weights: use weights none, or another backbone")
 
     @classmethod
     def from_dict(cls, values: dict) -> "TrainConfig":

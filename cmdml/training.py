@@ -16,7 +16,7 @@ from cmdml.batches import Batches
 from cmdml.checkpoint import load_checkpoint, save_checkpoint
 from cmdml.config import TrainConfig
 from cmdml.files import SEAL
-from cmdml.objectives import OBJECTIVES
+from cmdml.objectives import OBJECTIVES, USES
 from cmdml.optimisation import optimizer_of, train_epoch, trained_parts
 from cmdml.radiographs import Partition
 from cmdml.run_folder import TrainedRun, build_model, claim, load_run, save_run
@@ -101,69 +101,89 @@ def fit(
         the loss is no longer finite.
     """
     _check_data(partition, config)
-    out, run = None if out is None else Path(out), ""
-    if out is not None:
-        partition.radiographs.verify()  # nobody changed what is about to be learnt
-        run = claim(out, partition, vectors, config)
-        if (out / SEAL).exists():
-            return load_run(out)
-    seen, data = partition.findings.seen_index, partition.radiographs
-    precision = {"auto": "bf16-mixed" if accelerator != "cpu" and torch.cuda.is_available() else "32-true"}
-    fabric = Fabric(accelerator=accelerator, devices=1, precision=precision.get(config.precision, config.precision))
-    train = Batches(data.pixels, partition.train, fabric.device)
-    torch.manual_seed(config.seed)
-    frozen = config.tune == "frozen"
-    model = build_model(config, vectors, data.pixels.shape[1] if frozen else None)
-    if frozen:
-        _standardize(model.visual_extractor, train.store)
-    trained_parts(model, config.tune)
-    objective = OBJECTIVES[config.objective](config, vectors[seen]).to(fabric.device)
-    optimizer = optimizer_of(model, objective, config)
-    module, optimizer = fabric.setup(torch.compile(model) if config.compile else model, optimizer)
-    parts = {"model": model, "objective": objective, "optimizer": optimizer}
-    labels = torch.from_numpy(data.labels[:, seen].astype(np.float32))
-    train_labels, val_labels = labels[partition.train].to(fabric.device), labels[partition.val].numpy()
-    val = Batches(data.pixels, partition.val, fabric.device)
+    if out is None:
+        kept = _Training(partition, vectors, config, accelerator)
+        kept.run(lambda: None)
+        return TrainedRun(kept.model.eval(), pd.DataFrame(kept.state["history"]), kept.embeddings(), None)
+    out = Path(out)
+    partition.radiographs.verify()  # nobody changed what is about to be learnt
+    run, checkpoint = claim(out, partition, vectors, config), out / "checkpoint.safetensors"
+    if (out / SEAL).exists():
+        return load_run(out)
+    kept = _Training(partition, vectors, config, accelerator)
+    if checkpoint.exists():
+        kept.state = load_checkpoint(checkpoint, kept.parts, run)
+    kept.run(lambda: save_checkpoint(checkpoint, kept.state, kept.parts, run), progress)
+    save_run(out, kept.state["weights"], pd.DataFrame(kept.state["history"]), kept.embeddings())
+    checkpoint.unlink(missing_ok=True)
+    return load_run(out)
 
-    state = {"epoch": 0, "history": [], "best": -1.0, "best_epoch": -1, "weights": None}
-    checkpoint = None if out is None else out / "checkpoint.safetensors"
-    if checkpoint and checkpoint.exists():
-        state = load_checkpoint(checkpoint, parts, run)
-    steps = math.ceil(len(train) / config.batch_size)
-    bar = tqdm(total=config.epochs * steps, initial=state["epoch"] * steps, unit="step", desc="training",
-               disable=out is None or not progress)  # fmt: skip
 
-    def tick(done, loss):
-        bar.update(done - bar.n)
-        bar.set_postfix(epoch=state["epoch"] + 1, loss=f"{loss:.3f}", refresh=False)
+class _Training:
+    """Everything that one training holds while it runs; ``state`` and ``parts`` are what a checkpoint keeps."""
 
-    for epoch in range(state["epoch"], config.epochs):
-        if config.patience and epoch - 1 - state["best_epoch"] >= config.patience:
-            break  # asked before an epoch, not after: a resumed run that had stopped stays stopped
-        start = time.perf_counter()
-        mean = train_epoch(module, objective, optimizer, train, train_labels, seen, epoch, config,
-                           backward=fabric.backward, tick=None if bar.disable else tick)  # fmt: skip
-        _check_loss(mean["total"], epoch, config)
-        auroc = seen_validation_auroc(val_labels, embed(module, objective, val)["scores"][:, seen])
+    def __init__(self, partition: Partition, vectors: Tensor, config: TrainConfig, accelerator: str):
+        self.partition, self.config, self.seen = partition, config, partition.findings.seen_index
+        data, auto = partition.radiographs, "32-true"
+        if accelerator != "cpu" and torch.cuda.is_available():
+            auto = "bf16-mixed"
+        precision = auto if config.precision == "auto" else config.precision
+        self.fabric = Fabric(accelerator=accelerator, devices=1, precision=precision)
+        self.train = Batches(data.pixels, partition.train, self.fabric.device)
+        self.val = Batches(data.pixels, partition.val, self.fabric.device)
+        torch.manual_seed(config.seed)
+        frozen = config.tune == "frozen"
+        self.model = build_model(config, vectors, data.pixels.shape[1] if frozen else None)
+        if frozen:
+            _standardize(self.model.visual_extractor, self.train.store)
+        trained_parts(self.model, config.tune)
+        self.objective = OBJECTIVES[config.objective](config, vectors[self.seen]).to(self.fabric.device)
+        optimizer = optimizer_of(self.model, self.objective, config)
+        compiled = torch.compile(self.model) if config.compile else self.model
+        self.module, self.optimizer = self.fabric.setup(compiled, optimizer)
+        self.parts = {"model": self.model, "objective": self.objective, "optimizer": self.optimizer}
+        labels = torch.from_numpy(data.labels[:, self.seen].astype(np.float32))
+        self.labels, self.val_labels = labels[partition.train].to(self.fabric.device), labels[partition.val].numpy()
+        self.state = {"epoch": 0, "history": [], "best": -1.0, "best_epoch": -1, "weights": None}
+
+    def run(self, save, progress: bool = False) -> None:
+        """The epochs that are left; ``save()`` after each. The best weights are in the model at the end."""
+        config, state, steps = self.config, self.state, math.ceil(len(self.train) / self.config.batch_size)
+        bar = tqdm(total=config.epochs * steps, initial=state["epoch"] * steps, unit="step", desc="training",
+                   disable=not progress)  # fmt: skip
+
+        def tick(done, loss):
+            bar.update(done - bar.n)
+            bar.set_postfix(epoch=state["epoch"] + 1, loss=f"{loss:.3f}", refresh=False)
+
+        for epoch in range(state["epoch"], config.epochs):
+            if config.patience and epoch - 1 - state["best_epoch"] >= config.patience:
+                break  # asked before an epoch, not after: a resumed run that had stopped stays stopped
+            self.epoch(epoch, steps, tick if progress else None)
+            save()
+        bar.close()
+        self.model.load_state_dict(state["weights"])
+
+    def epoch(self, epoch: int, steps: int, tick=None) -> None:
+        """Train, validate on seen findings, and note both."""
+        state, start = self.state, time.perf_counter()
+        mean = train_epoch(self.module, self.objective, self.optimizer, self.train, self.labels, self.seen, epoch,
+                           self.config, backward=self.fabric.backward, tick=tick)  # fmt: skip
+        _check_loss(mean["total"], epoch, self.config)
+        scores = embed(self.module, self.objective, self.val)["scores"][:, self.seen]
+        auroc = seen_validation_auroc(self.val_labels, scores)
         row = {"epoch": epoch + 1, "step": (epoch + 1) * steps, "seconds": time.perf_counter() - start}
         row |= {"lr": mean.pop("lr"), "loss": mean.pop("total")} | {f"loss_{name}": mean[name] for name in mean}
         state["history"].append(row | {"val_seen_auroc": auroc})
         state["epoch"] = epoch + 1
         if auroc > state["best"]:
-            state |= {"best": auroc, "best_epoch": epoch, "weights": _cpu_copy(model)}
-        if checkpoint:
-            save_checkpoint(checkpoint, state, parts, run)
-    bar.close()
-    model.load_state_dict(state["weights"])
-    index = np.concatenate([partition.val, partition.test])
-    embeddings = {"index": index.astype(np.int64)}
-    embeddings |= embed(module, objective, Batches(data.pixels, index, fabric.device))
-    history = pd.DataFrame(state["history"])
-    if out is None:
-        return TrainedRun(model.eval(), history, embeddings, None)
-    save_run(out, state["weights"], history, embeddings)
-    checkpoint.unlink(missing_ok=True)
-    return load_run(out)
+            state |= {"best": auroc, "best_epoch": epoch, "weights": _cpu_copy(self.model)}
+
+    def embeddings(self) -> dict[str, np.ndarray]:
+        """``index``, the rows of validation and test, and what :func:`embed` makes of them."""
+        index = np.concatenate([self.partition.val, self.partition.test]).astype(np.int64)
+        rows = Batches(self.partition.radiographs.pixels, index, self.fabric.device)
+        return {"index": index} | embed(self.module, self.objective, rows)
 
 
 def _check_data(partition: Partition, config: TrainConfig) -> None:
@@ -177,7 +197,9 @@ def _check_data(partition: Partition, config: TrainConfig) -> None:
 
 def _check_loss(loss: float, epoch: int, config: TrainConfig) -> None:
     if not math.isfinite(loss):
-        way_out = f"lower lr ({config.lr}) or raise tau ({config.tau})"
+        way_out = f"lower lr ({config.lr})"
+        if "tau" in USES[config.objective]:
+            way_out += f" or raise tau ({config.tau})"
         raise ValueError(f"the loss became {loss} in epoch {epoch + 1}: {way_out}")
 
 

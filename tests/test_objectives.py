@@ -205,7 +205,7 @@ def test_bad_choices_are_refused():
         with pytest.raises(ValueError, match="margin must be greater than or equal to 0, got -1"):
             build(name, margin=-1.0)
     assert [build(n, margin=0.0).margin for n in ("ranking", "ale", "focused_distance")] == [0.0] * 3
-    with pytest.raises(ValueError, match="gamma=-1"):
+    with pytest.raises(ValueError, match="gamma must be greater than or equal to 0, got -1"):
         build("focused_balanced", gamma=-1)
     with pytest.raises(ValueError, match="built for 6 findings"):
         build("ranking")(batch()[0], batch()[1][:-1], batch()[2][:, :-1])

@@ -10,19 +10,20 @@ override PROFILE  := $(value PROFILE)
 override CORES    := $(value CORES)
 override SET      := $(value SET)
 override METHODS  := $(value METHODS)
+override DESIGNS  := $(value DESIGNS)
 override NIH_ROOT := $(value NIH_ROOT)
 override NIH_1024 := $(value NIH_1024)
-export PROFILE CORES SET METHODS NIH_ROOT NIH_1024
+export PROFILE CORES SET METHODS DESIGNS NIH_ROOT NIH_1024
 BIN     := .venv/bin
 # Named after what it holds, so the environment is installed again when the lock changes and only then.
 READY   := .venv/ready-$(shell cat requirements.lock pyproject.toml | cksum | cut -d' ' -f1)
 COMMAND := $(BIN)/python -m cmdml.study.command
 
 .DEFAULT_GOAL := help
-.PHONY: help install bench book study sweep results readme test lint lab clean
+.PHONY: help install bench book study sweep rotation plan-nih results readme test mutants lint lab clean
 
 help:  ## this list
-	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):[^#]*## /  make \1|/' | column -t -s '|'
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):[^#]*## /  make \1|/' | column -t -s '|'
 	@echo; echo "  PROFILE is one of: $(basename $(notdir $(wildcard profiles/*.yaml)))  (now $$PROFILE)"
 
 install: $(READY)  ## virtual environment in .venv with the exact versions of requirements.lock
@@ -43,6 +44,12 @@ book: $(READY)  ## run the study and render it to _build/html/index.html
 sweep: $(READY)  ## every method, seed and split of PROFILE into data/results/sweep-PROFILE (METHODS="focused ranking")
 	@$(COMMAND) sweep
 
+rotation: $(READY)  ## every finding takes its turn: data/results/rotation-PROFILE (PROFILE=nih-mini DESIGNS=1 METHODS="focused eszsl")
+	@$(COMMAND) rotation
+
+plan-nih: $(READY)  ## the command for the full NIH set, its time and the sample size
+	@$(BIN)/python -m cmdml.study.rotation_jobs plan
+
 results: $(READY)  ## copy the numbers of runs/PROFILE to data/results/PROFILE and the README, to be committed
 	$(BIN)/python book/stage.py results "$$PROFILE"
 
@@ -61,6 +68,9 @@ bench: $(READY)  ## measure this machine into data/results/benchmarks (NIH_1024=
 
 test: $(READY)  ## run the tests
 	$(BIN)/python -m pytest
+
+mutants: $(READY)  ## plant 200 bugs, one at a time, and see whether the tests notice
+	$(BIN)/python tests/mutants.py --count 200
 
 lint: $(READY)  ## ruff
 	$(BIN)/ruff check .

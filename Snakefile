@@ -11,13 +11,18 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from cmdml.study import plan, run
+from cmdml.sources import nih_tables
+from cmdml.study import plan, rotation_jobs, run
 
-OVERRIDES = {name: value for name, value in config.items() if name not in ("profile", "methods")}
-METHODS = str(config.get("methods") or "").replace(",", " ").split()
+ABOUT = ("profile", "methods", "rotation_methods", "designs")  # what to run; the rest of the configuration: parameters
+OVERRIDES = {name: value for name, value in config.items() if name not in ABOUT}
+METHODS, ROTATED = (str(config.get(name) or "").replace(",", " ").split() for name in ("methods", "rotation_methods"))
+DESIGNS = str(config.get("designs") or "")  # the first so many of the profile's
 try:
     PROFILE = run.load_profile(config.get("profile", "phantom"), OVERRIDES)
     PLANNED = plan.plan(PROFILE, METHODS)
+    ROTATION = rotation_jobs.first_designs(PROFILE, DESIGNS)["rotation"] if PROFILE["rotation"] or DESIGNS else None
+    TURNS = rotation_jobs.jobs(PROFILE | {"rotation": ROTATION}, ROTATED) if ROTATION else []
 except (ValueError, OSError) as error:
     raise WorkflowError(str(error))
 RUN = PROFILE["parameters"]["run_dir"]
@@ -72,6 +77,18 @@ def parameters(notebook, variant=None, **wiring):
     return json.dumps(run.notebook_parameters(f"notebooks/{notebook}.ipynb", {"parameters": changed}), sort_keys=True)
 
 
+def films(wildcards):
+    """The tables of an NIH download; chapter 1 says what is missing. Snakemake cannot name a file with braces."""
+    given = PROFILE["parameters"]
+    if given.get("source") != "nih":
+        return []
+    try:
+        found = nih_tables.input_files(run.resolve(given["nih_root"]), given.get("splits", "auto"))
+    except (OSError, ValueError):
+        return []
+    return [str(file) for file in found if not set(str(file)) & set("{}")]
+
+
 def variant(wildcards):
     return None if wildcards.at == RUN else Path(wildcards.at).name
 
@@ -100,6 +117,7 @@ rule study:
 rule data:
     input:
         sources("01_data"),
+        films,
     output:
         f"{RUN}/notebooks/01_data.ipynb",
         f"{RUN}/radiographs/card.json",
@@ -237,6 +255,53 @@ rule sweep:
         profile=PROFILE["name"],
     shell:
         "OMP_NUM_THREADS={threads} " + PYTHON + " -m cmdml.study.sweep collect {params.profile:q} {params.given:q}"
+
+
+# One job per design and method: no label of one reaches another. What only counts and compares makes no run stale.
+if ROTATION:
+    COMMITTED = [f"{ROTATION[stem]}{end}" for stem in ("features", "random_features")
+                 for end in (".safetensors", ".csv", ".json") if Path(f"{ROTATION[stem]}{end}").is_file()]
+    ONLY_COUNTED = ("designs", "replicates", "permutations", "comparisons")
+
+    rule rotation_run:
+        input:
+            package("import cmdml.study.rotation"),
+            COMMITTED,
+        output:
+            f"{RUN}/rotation/{{design}}/{{method}}.safetensors",
+        params:
+            plan=json.dumps({name: value for name, value in ROTATION.items() if name not in ONLY_COUNTED},
+                            sort_keys=True),
+            values=parameters("03_training", out=""),
+            profile=PROFILE["name"],
+        wildcard_constraints:
+            design=r"\d+",
+        priority: 1
+        threads: 1
+        shell:
+            "OMP_NUM_THREADS=1 " + PYTHON + " -m cmdml.study.rotate run {params.profile:q} "
+            "{wildcards.design:q} {wildcards.method:q}"
+
+    rule rotation_runs:
+        input:
+            [f"{RUN}/rotation/{design}/{method}.safetensors" for design, method in TURNS],
+
+    # As with the sweep, its tables are committed and no outputs.
+    rule rotation:
+        input:
+            [f"{RUN}/rotation/{design}/{method}.safetensors" for design, method in
+             rotation_jobs.jobs(PROFILE | {"rotation": ROTATION})],
+            package("import cmdml.study.anatomy"),
+        output:
+            touch(f"{RUN}/rotation/collected"),
+        params:
+            plan=json.dumps(ROTATION, sort_keys=True),
+            profile=PROFILE["name"],
+            designs=DESIGNS,
+        threads: workflow.cores
+        shell:
+            "OMP_NUM_THREADS=1 " + PYTHON + (" -m cmdml.study.rotation_jobs collect {params.profile:q} {params.designs:q}"
+            if DESIGNS else " -m cmdml.study.rotate collect {params.profile:q}")
 
 
 rule stage:

@@ -1,8 +1,8 @@
 """What ``make`` starts: check the configuration, then run Snakemake, then say where things are.
 
-``python -m cmdml.study.command study|book|sweep|check`` reads its options from the environment, where ``make`` puts
-them as they were typed: ``PROFILE``, ``SET`` ("gamma=3 epochs=5"), ``NIH_ROOT``, ``METHODS``, ``CORES``. No shell sees
-them.
+``python -m cmdml.study.command study|book|sweep|rotation|check`` reads its options from the environment, where ``make`` puts
+them as they were typed: ``PROFILE``, ``SET`` ("gamma=3 epochs=5"), ``NIH_ROOT``, ``METHODS``, ``DESIGNS``, ``CORES``. No
+shell sees them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 import yaml
 
 from cmdml.names import check
-from cmdml.study import plan, profiles
+from cmdml.study import plan, profiles, rotation_jobs
 from cmdml.study.places import ROOT, resolve, shown
 
 # Not "all": that hides errors, too.
@@ -28,6 +28,8 @@ TARGETS = {
     "study": ["--", "study"],
     "book": ["--forcerun", "stage", "--", "stage"],
     "sweep": ["--keep-going", "--", "sweep"],
+    "rotation": ["--keep-going", "--", "rotation"],
+    "rotation_runs": ["--keep-going", "--", "rotation_runs"],  # of some methods: too few for tables
 }
 PATIENCE = 5  # seconds that jobs get to end after Ctrl-C; what a killed one leaves is continued
 
@@ -101,9 +103,12 @@ def main(target: str, options: dict) -> int:
     methods = options.get("METHODS", "").replace(",", " ").split()
     profile = profiles.load_profile(name, given)
     plan.check(profile, sweep=target == "sweep")
-    plan.plan(profile, methods)
+    if target != "rotation":
+        plan.plan(profile, methods)
     if target == "check":
         return 0
+    if target == "rotation":
+        return rotate(profile, methods, options)
     run_dir = resolve(profile["parameters"]["run_dir"])
     code = snakemake(target, {"profile": name, "methods": " ".join(methods), **given}, options.get("CORES") or "all")
     if code == 0 and target == "book":
@@ -116,10 +121,27 @@ def main(target: str, options: dict) -> int:
     return code
 
 
+def rotate(profile: dict, methods: list[str], options: dict) -> int:
+    """Score all films by every method under every design, and make the tables; of some ``METHODS``, the scores alone.
+
+    A rotation is of committed features and of the profile as it stands, so it takes no other parameters.
+    """
+    if options.get("SET"):
+        raise ValueError("a rotation runs as its profile says, without SET: change a copy of the profile.")
+    name, designs = profile["name"], options.get("DESIGNS", "")
+    rotation_jobs.jobs(rotation_jobs.first_designs(profile, designs), methods)
+    given = {"profile": name, "rotation_methods": " ".join(methods), "designs": designs}
+    code = snakemake("rotation_runs" if methods else "rotation", given, options.get("CORES") or "all")
+    if code == 0:
+        scores = f"{shown(resolve(profile['parameters']['run_dir']))}/rotation"
+        print(f"Scores: {scores}" if methods else f"Tables: data/results/rotation-{name}   Scores: {scores}")
+    return code
+
+
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
     try:
-        check(sys.argv[1], [*TARGETS, "check"], "target")
+        check(sys.argv[1], ["study", "book", "sweep", "rotation", "check"], "target")
         sys.exit(main(sys.argv[1], dict(os.environ)))
     except KeyboardInterrupt:
         sys.exit(f"\nStopped. `make {sys.argv[1]}` with the same options goes on where it was.")

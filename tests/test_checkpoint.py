@@ -1,0 +1,68 @@
+"""Checkpoints come back as they were, or not at all."""
+
+import pytest
+import torch
+
+from cmdml.checkpoint import load_checkpoint, save_checkpoint
+
+STATE = {"epoch": 2, "history": [{"epoch": 1, "loss": 0.1}, {"epoch": 2, "loss": 1 / 3}], "best": 0.7, "best_epoch": 1}
+
+
+def parts(seed):
+    torch.manual_seed(seed)
+    model = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.BatchNorm2d(4)).to(memory_format=torch.channels_last)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
+    for _ in range(2):
+        model(torch.randn(3, 1, 8, 8)).square().sum().backward()
+        optimizer.step()
+    return {"model": model, "optimizer": optimizer}
+
+
+@pytest.fixture
+def saved(tmp_path):
+    own = parts(0)
+    state = STATE | {"weights": {k: v.clone().contiguous() for k, v in own["model"].state_dict().items()}}
+    save_checkpoint(tmp_path / "c.safetensors", state, own, "run")
+    return tmp_path / "c.safetensors", own, state
+
+
+def test_it_comes_back_bit_identical_and_goes_on_the_same(saved):
+    path, own, state = saved
+    other = parts(1)
+    found = load_checkpoint(path, other, "run")
+    assert {k: v for k, v in found.items() if k != "weights"} == STATE
+    for name, value in state["weights"].items():
+        assert torch.equal(found["weights"][name], value)
+    for each in (own, other):
+        torch.manual_seed(5)
+        each["optimizer"].zero_grad()
+        each["model"](torch.randn(3, 1, 8, 8)).square().sum().backward()
+        each["optimizer"].step()
+    for a, b in zip(own["model"].state_dict().values(), other["model"].state_dict().values(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_a_flipped_bit_anywhere_is_refused(saved):
+    path, *_ = saved
+    whole = path.read_bytes()
+    for at in range(8, len(whole), 97):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        with pytest.raises(ValueError, match="delete that file and train again"):
+            load_checkpoint(path, parts(1), "run")
+
+
+@pytest.mark.parametrize("cut", [0, 7, 100, -1])
+def test_a_cut_file_is_refused(saved, cut):
+    path, *_ = saved
+    path.write_bytes(path.read_bytes()[:cut])
+    with pytest.raises(ValueError, match="damaged or was edited"):
+        load_checkpoint(path, parts(1), "run")
+
+
+def test_another_runs_checkpoint_is_refused_and_nothing_is_loaded(saved):
+    path, *_ = saved
+    other = parts(1)
+    before = [value.clone() for value in other["model"].state_dict().values()]
+    with pytest.raises(ValueError, match="checkpoint of another run"):
+        load_checkpoint(path, other, "someone else's")
+    assert all(torch.equal(a, b) for a, b in zip(before, other["model"].state_dict().values(), strict=True))

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -155,3 +156,21 @@ def test_bad_input_is_named(change, message):
 def test_streams_of_different_width_are_refused():
     with pytest.raises(ValueError, match="must share D"):
         squared_distance(torch.ones(2, 3), torch.ones(2, 4))
+
+
+def test_log1mexp_is_accurate_in_float32_from_end_to_end():
+    """A switch at 20 loses the far end, one at 1e-3 the near one."""
+    x = torch.cat([torch.logspace(-6, 0, 400), torch.linspace(1, 30, 600)])
+    exact = -np.log(-np.expm1(-x.double().numpy()))
+    exact = np.where(x.numpy() > 1, -np.log1p(-np.exp(-x.double().numpy())), exact)
+    np.testing.assert_allclose(log1mexp(x).double().numpy(), exact, rtol=5e-6)
+
+
+def test_distances_keep_their_digits_under_autocast():
+    generator = torch.Generator().manual_seed(0)
+    v, s = (torch.nn.functional.normalize(torch.randn(n, 64, generator=generator), dim=1) for n in (20, 9))
+    exact = (v[:, None] - s[None]).square().sum(2)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = squared_distance(v, s)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, exact, atol=2e-6, rtol=1e-5)

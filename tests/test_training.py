@@ -7,12 +7,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from conftest import make_tiny
 from safetensors.torch import load_file, save_file
 from sklearn.metrics import roc_auc_score
 
 from cmdml import run_folder, training
 from cmdml.files import seal
-from cmdml.radiographs import RadiographSet
+from cmdml.findings import KEYS, split_findings
+from cmdml.objectives import OBJECTIVES
+from cmdml.radiographs import RadiographSet, partition
 from cmdml.training import TrainConfig, fit, load_run, seen_validation_auroc
 
 CONFIG = TrainConfig(
@@ -192,3 +195,131 @@ def test_weights_of_another_model_are_refused(whole, tmp_path):
     seal(out, run_folder.PARTS, run_folder.FORMAT)
     with pytest.raises(ValueError, match="another version of the model"):
         load_run(out)
+
+
+# Another value for every field. What changes nothing by design stands in UNCHANGED, with the reason.
+OTHER = {
+    "objective": "bce", "gamma": 0.5, "alpha": 0.3, "tau": 2.0, "direction": "visual_to_semantic",
+    "backbone": "resnet18", "tune": "last", "dim": 8, "hidden": 8, "dropout": 0.5, "normalize": False, "epochs": 2, "batch_size": 8, "lr": 1e-3,
+    "weight_decay": 5.0, "semantic_decay": 5.0, "warmup_epochs": 2.0, "patience": 1, "augment": False,
+    "precision": "bf16-mixed", "seed": 6, "margin": 0.9,
+}  # fmt: skip
+UNCHANGED = {
+    "weights": "refused for this backbone, tested with the extractors; the others need a download",
+    "compile": "the same numbers, faster, on a GPU",
+}
+
+
+def test_every_field_is_accounted_for():
+    assert {field.name for field in dataclasses.fields(TrainConfig)} == OTHER.keys() | UNCHANGED.keys()
+
+
+@pytest.mark.parametrize("name", OTHER)
+def test_changing_a_field_changes_the_result(name, tiny_partition, vectors, monkeypatch):
+    base = dataclasses.replace(CONFIG, epochs=3, batch_size=32)
+    if name == "margin":
+        base = dataclasses.replace(base, objective="ranking")
+    if name == "patience":  # it stops where validation does not improve
+        falling = [0.9, 0.8, 0.7, 0.6]
+        monkeypatch.setattr(training, "seen_validation_auroc", lambda *_: falling[0])
+    results = []
+    for config in (base, dataclasses.replace(base, **{name: OTHER[name]})):
+        done = fit(tiny_partition, vectors, config, accelerator="cpu")
+        assert done.out is None
+        results.append(done)
+    same_length = len(results[0].history) == len(results[1].history)
+    assert not same_length or not np.array_equal(results[0].history["loss"], results[1].history["loss"])
+
+
+def test_in_memory_is_what_a_folder_holds(whole, tiny_partition, vectors):
+    done = fit(tiny_partition, vectors, CONFIG, accelerator="cpu")
+    for name, value in whole.embeddings.items():
+        np.testing.assert_array_equal(value, done.embeddings[name])
+
+
+@pytest.fixture(scope="module")
+def first_four_unseen(tiny):
+    return partition(tiny, split_findings(KEYS, list(KEYS[:4])))
+
+
+def test_the_seen_findings_own_vectors_are_trained_on(first_four_unseen, vectors, monkeypatch):
+    """With the first four findings unseen, the first ten rows are the wrong ones."""
+    given = {}
+
+    def watched(config, some):
+        objective = OBJECTIVES["bce"](config, some)
+        given["vectors"], original = some, objective.forward
+
+        def forward(visual, semantic, labels):
+            given["semantic"] = semantic.detach().clone()
+            return original(visual, semantic, labels)
+
+        objective.forward = forward
+        return objective
+
+    monkeypatch.setitem(training.OBJECTIVES, "focused", watched)
+    config = dataclasses.replace(CONFIG, direction="visual_to_semantic", epochs=1)  # then s_c is the vector itself
+    fit(first_four_unseen, vectors, config, accelerator="cpu")
+    for got in given.values():
+        np.testing.assert_allclose(got.numpy(), vectors[4:].numpy(), atol=1e-6)
+
+
+def test_it_learns_whichever_findings_are_unseen(first_four_unseen, vectors):
+    config = dataclasses.replace(CONFIG, epochs=8, augment=False)
+    done = fit(first_four_unseen, vectors, config, accelerator="cpu")
+    seen, data = first_four_unseen.findings.seen_index, first_four_unseen.radiographs
+    test = np.isin(done.embeddings["index"], first_four_unseen.test)
+    scores, labels = done.embeddings["scores"][test][:, seen], data.labels[first_four_unseen.test][:, seen]
+    assert seen_validation_auroc(labels, scores) > 0.7
+
+
+def test_features_are_scaled_by_training_rows_alone(tiny_partition, vectors):
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(len(tiny_partition.radiographs), 6)).astype(np.float16)
+    features[tiny_partition.train, 0] += 3
+    data = dataclasses.replace(tiny_partition.radiographs, pixels=features)
+    frozen = dataclasses.replace(tiny_partition, radiographs=data)
+    config = dataclasses.replace(CONFIG, tune="frozen", epochs=1)
+    done = fit(frozen, vectors, config, accelerator="cpu")
+    train = features[tiny_partition.train].astype(np.float64)
+    np.testing.assert_allclose(done.model.visual_extractor.mean.numpy(), train.mean(0), rtol=1e-5)
+    np.testing.assert_allclose(done.model.visual_extractor.std.numpy(), train.std(0), rtol=1e-5)
+    with pytest.raises(ValueError, match="holds features, tune is 'all': set tune to frozen"):
+        fit(frozen, vectors, dataclasses.replace(config, tune="all"), accelerator="cpu")
+    with pytest.raises(ValueError, match="holds images, tune is 'frozen': extract features first"):
+        fit(tiny_partition, vectors, config, accelerator="cpu")
+
+
+@pytest.mark.parametrize("name", run_folder.PARTS)
+def test_a_damaged_training_is_refused(name, whole, tmp_path):
+    out = tmp_path / "damaged"
+    shutil.copytree(whole.out, out)
+    content = bytearray((out / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (out / name).write_bytes(content)
+    with pytest.raises(ValueError, match=f"{name} is damaged or was edited since"):
+        load_run(out)
+
+
+def test_a_training_of_other_unseen_findings_or_format_is_refused(whole, tmp_path):
+    out = tmp_path / "edited"
+    shutil.copytree(whole.out, out)
+    text = (out / "config.json").read_text()
+    (out / "config.json").write_text(text.replace('"Edema"', '"Hernia"', 1))
+    with pytest.raises(ValueError, match="config.json is damaged or was edited"):
+        load_run(out)
+    seal(out, run_folder.PARTS, "training 9")
+    with pytest.raises(ValueError, match="format 'training 9'"):
+        load_run(out)
+
+
+def test_changed_pixels_are_not_learnt_from(tmp_path, vectors):
+    data = make_tiny(tmp_path / "set", n=120)
+    parts = partition(data, split_findings(KEYS))
+    path = data.folder / "pixels.npy"
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="changed after it was prepared"):
+        run(parts, vectors, tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -76,8 +76,8 @@ def films_needed(paired: pd.DataFrame, films: int, target: float, comparison, st
 
 def plan_nih(results: Path = RESULTS) -> str:
     """The command for the full set, its time, and the sample size of the primary comparison."""
-    lines = ["The same plan on all of ChestX-ray14. NIH_ROOT is the official download, to which a sources.csv was added",
-             "(image,source_repo,source_pixels: of every film NIH,1024), since the plan has strata by source:",
+    lines = ["The same plan on all of ChestX-ray14. NIH_ROOT is the official download with a sources.csv (columns",
+             "image, source_repo, source_pixels; NIH and 1024 for every film), since the plan has strata by source:",
              "", FULL, ""]  # fmt: skip
     if not (results / "paired.csv").is_file():
         missing = f"{shown(results)}/paired.csv is not there yet, so time and sample size are unknown"

@@ -28,8 +28,8 @@ def written(name):
 
 
 def told(words):
-    """The JSON objects among the words of a command."""
-    return [json.loads(word.rstrip(";")) for word in words if word.startswith("{")]
+    """The JSON objects in the words of a command: in its recipe, and what it is given."""
+    return [json.loads(word[word.index('{"') :].rstrip(";")) for word in words if '{"' in word]
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,8 @@ def dry(target, folder, **config):
     done = subprocess.run([*command, "--", target], cwd=run.ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     lines = (done.stdout + done.stderr).splitlines()
-    return [shlex.split(line.partition(":")[2]) for line in lines if line.strip().startswith("Shell command:")]
+    shells = [line.partition(":")[2].strip() for line in lines if line.strip().startswith("Shell command:")]
+    return [shlex.split(line) for line in shells if line != "None"]  # a rule that only gathers has none
 
 
 def written(name):

@@ -1,4 +1,4 @@
-"""What a sweep's runs really train on, whom their tables count as unseen, and what the untrained scorers may look at."""
+"""What a sweep's runs train on, whom their tables count as unseen, what untrained scorers may look at."""
 
 import json
 import shutil

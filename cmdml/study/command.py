@@ -1,8 +1,8 @@
 """What ``make`` starts: check the configuration, then run Snakemake, then say where things are.
 
-``python -m cmdml.study.command study|book|sweep|rotation|check`` reads its options from the environment, where ``make`` puts
-them as they were typed: ``PROFILE``, ``SET`` ("gamma=3 epochs=5"), ``NIH_ROOT``, ``METHODS``, ``DESIGNS``, ``CORES``. No
-shell sees them.
+``python -m cmdml.study.command study|book|sweep|rotation|check`` reads its options from the environment, where
+``make`` puts them as they were typed: ``PROFILE``, ``SET`` ("gamma=3 epochs=5"), ``NIH_ROOT``, ``METHODS``,
+``DESIGNS``, ``CORES``. No shell sees them.
 """
 
 from __future__ import annotations

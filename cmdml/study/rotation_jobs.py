@@ -76,13 +76,15 @@ def films_needed(paired: pd.DataFrame, films: int, target: float, comparison, st
 
 def plan_nih(results: Path = RESULTS) -> str:
     """The command for the full set, its time, and the sample size of the primary comparison."""
-    lines = ["The same plan on all of ChestX-ray14, NIH_ROOT being the official download:", "", FULL, ""]
+    lines = ["The same plan on all of ChestX-ray14. NIH_ROOT is the official download with a sources.csv (columns",
+             "image, source_repo, source_pixels; NIH and 1024 for every film), since the plan has strata by source:",
+             "", FULL, ""]  # fmt: skip
     if not (results / "paired.csv").is_file():
         missing = f"{shown(results)}/paired.csv is not there yet, so time and sample size are unknown"
         return "\n".join([*lines, f"{missing}: make rotation PROFILE=nih-mini writes it."])
-    about, paired, found = (manifest_of(results), pd.read_csv(results / "paired.csv"),
-                            pd.read_csv(results / "methods.csv"))  # fmt: skip
-    films, mine = int(found[found.protocol == "abnormal"].films.iloc[0]), int(found[found.protocol == "all"].films.max())
+    about, paired = manifest_of(results), pd.read_csv(results / "paired.csv")
+    counted = pd.read_csv(results / "methods.csv").groupby("protocol").films.max()
+    films, mine = int(counted["abnormal"]), int(counted["all"])
     hours = sum(about["seconds"].values()) * FILMS / mine / 3600
     lines += [f"Time: about {hours:,.0f} hours of one core, the time of {mine:,} films in proportion.", ""]
     for comparison in about["rotation"]["comparisons"]["primary"]:

@@ -1,0 +1,150 @@
+"""What `make` starts: options as they were typed, one sentence where they do not fit."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from cmdml.study import command, run
+
+ODD = """/data/it's "mine" $(touch x) `y` ;{z}"""
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", {}),
+        ("gamma=3 epochs=5", {"gamma": 3, "epochs": 5}),
+        ("'nih_root=my films' gamma=.5", {"nih_root": "my films", "gamma": 0.5}),
+        ("weights= margin=null augment=false", {"weights": "", "margin": None, "augment": False}),
+        ("hidden=[3,4] unseen=Edema,Mass", {"hidden": [3, 4], "unseen": "Edema,Mass"}),
+        ("nih_root=a=b", {"nih_root": "a=b"}),
+    ],
+)
+def test_set_is_read_as_a_profile_is(text, expected):
+    found = command.overrides(text)
+    assert found == expected and [type(v) for v in found.values()] == [type(v) for v in expected.values()]
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("gamma", "'gamma' is no parameter: write SET='gamma=3 epochs=5'"),
+        ("=3", "'=3' is no parameter"),
+        ("gamma=3 gamma=4", "gamma is given twice"),
+        ("gamma='3", "cannot be split into words"),
+        ("seed=010", "YAML reads 010 as the number 8"),
+        ("gamma=[", "SET: 'gamma=\\['"),
+    ],
+)
+def test_a_set_that_is_none(text, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        command.overrides(text)
+
+
+def test_nih_root_is_taken_as_it_is():
+    assert command.overrides("", ODD) == {"nih_root": ODD} and command.overrides("", "007") == {"nih_root": "007"}
+    assert command.overrides("nih_root=/a", "/a") == {"nih_root": "/a"}
+    with pytest.raises(ValueError, match="NIH_ROOT and SET name two folders"):
+        command.overrides("nih_root=/b", "/a")
+
+
+def started(monkeypatch, target, **options):
+    """The target and the configuration that Snakemake would be given."""
+    found = []
+    monkeypatch.setattr(command, "snakemake", lambda *given: found.append(given) or 0)
+    assert command.main(target, options) == 0
+    return found
+
+
+def test_what_snakemake_is_given(monkeypatch):
+    given = {"profile": "nih", "methods": "bce ale", "dim": 3, "nih_root": ODD}
+    options = {"PROFILE": "nih", "METHODS": "bce,ale", "SET": "dim=3", "NIH_ROOT": ODD}
+    assert started(monkeypatch, "sweep", CORES="2", **options) == [("sweep", given, "2")]
+    assert started(monkeypatch, "study") == [("study", {"profile": "phantom", "methods": ""}, "all")]
+    assert started(monkeypatch, "check", PROFILE="smoke") == []
+
+
+def test_a_rotation_is_of_some_designs_and_of_some_methods_alone(monkeypatch):
+    given = {"profile": "nih-mini", "rotation_methods": "", "designs": "2"}
+    assert started(monkeypatch, "rotation", PROFILE="nih-mini", DESIGNS="2") == [("rotation", given, "all")]
+    given |= {"rotation_methods": "eszsl", "designs": ""}
+    assert started(monkeypatch, "rotation", PROFILE="nih-mini", METHODS="eszsl") == [("rotation_runs", given, "all")]
+    with pytest.raises(ValueError, match="without SET"):
+        command.main("rotation", {"PROFILE": "nih-mini", "SET": "gamma=3"})
+
+
+def test_values_keep_their_types_on_the_way(monkeypatch):
+    """The configuration file holds them as JSON, whatever they hold."""
+    seen = []
+
+    class Process:
+        def __init__(self, words, **_):
+            with open(words[words.index("--configfile") + 1], encoding="utf-8") as file:
+                seen.append((json.load(file), words))
+
+        def wait(self):
+            return 3
+
+    monkeypatch.setattr(subprocess, "Popen", Process)
+    given = {"profile": "nih", "nih_root": ODD, "margin": None, "hidden": [3, 4], "gamma": 0.5}
+    assert command.snakemake("sweep", given, "2") == 3
+    (found, words), = seen
+    assert found == given and words[words.index("--cores") + 1] == "2" and words[-2:] == ["--", "sweep"]
+    assert {"--nolock", "--rerun-incomplete"} <= set(words)
+
+
+@pytest.mark.parametrize(
+    ("target", "options", "sentence"),
+    [
+        ("study", {"PROFILE": "fantom"}, "unknown profile 'fantom': did you mean 'phantom'?"),
+        ("study", {"SET": "gama=3"}, "unknown parameter 'gama': did you mean 'gamma'?"),
+        ("study", {"SET": "gamma=high"}, "parameter gamma must be float, got 'high'"),
+        ("study", {"SET": "epochs=0"}, "profile phantom, parameters:"),
+        ("sweep", {"METHODS": "focussed"}, "unknown method 'focussed': did you mean 'focused'?"),
+        ("rotation", {"PROFILE": "smoke"}, "profile smoke has no section `rotation`"),
+        ("rotation", {"PROFILE": "nih-mini", "DESIGNS": "9"}, "DESIGNS=9: profile nih-mini has 5, so 1 to 5."),
+        ("rotation", {"PROFILE": "nih-mini", "METHODS": "eszls"}, "did you mean 'eszsl'?"),
+        ("stduy", {}, "unknown target 'stduy': did you mean 'study'?"),
+    ],
+)
+def test_a_refused_configuration_is_one_sentence_and_exit_code_1(target, options, sentence):
+    environment = {name: value for name, value in os.environ.items()
+                   if name not in ("PROFILE", "SET", "METHODS", "DESIGNS", "NIH_ROOT")}  # fmt: skip
+    done = subprocess.run([sys.executable, "-m", "cmdml.study.command", target], cwd=run.ROOT, text=True,
+                          env=environment | options, capture_output=True)  # fmt: skip
+    assert done.returncode == 1 and done.stdout == ""
+    assert done.stderr.startswith("Nothing was run. ") and len(done.stderr.splitlines()) == 1
+    assert sentence in done.stderr
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="there is no make")
+def test_make_hands_options_over_as_they_were_typed(tmp_path):
+    """No shell and no make reads them: the command that make starts tells what it was given."""
+    (tmp_path / "bin").mkdir()
+    told = "import json, os, sys; print(json.dumps([sys.argv[1:], dict(os.environ)]))"
+    (tmp_path / "bin/python").write_text(f"#!/bin/sh\nexec {sys.executable} -c '{told}' \"$@\"\n")
+    (tmp_path / "bin/python").chmod(0o755)
+    given = {"NIH_ROOT": ODD, "SET": "gamma=3 'unseen=Edema'", "METHODS": "focused bce", "DESIGNS": "1"}
+    for target, words in {"study": ["-m", "cmdml.study.command", "study"],
+                          "rotation": ["-m", "cmdml.study.command", "rotation"],
+                          "plan-nih": ["-m", "cmdml.study.rotation_jobs", "plan"],
+                          "mutants": ["tests/mutants.py", "--count", "200"]}.items():  # fmt: skip
+        done = subprocess.run(["make", "-s", target, f"BIN={tmp_path}/bin", "READY=", "PROFILE=nih-mini",
+                               *(f"{name}={value}" for name, value in given.items())],
+                              cwd=run.ROOT, capture_output=True, text=True)  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        found, environment = json.loads(done.stdout)
+        assert found == words and environment["PROFILE"] == "nih-mini"
+        assert {name: environment[name] for name in given} == given
+    assert not (run.ROOT / "x").exists()
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="there is no make")
+def test_help_lists_every_target():
+    done = subprocess.run(["make", "-s", "help"], cwd=run.ROOT, capture_output=True, text=True, check=True)
+    for target in ("study", "book", "sweep", "rotation", "plan-nih", "mutants", "results", "test"):
+        assert f"make {target} " in done.stdout, target

@@ -1,0 +1,91 @@
+"""Tables and their manifest: all new or all old, whenever the writer is killed."""
+
+import json
+import os
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from cmdml import files
+from cmdml.study import results
+
+
+class Killed(BaseException):
+    """Nothing catches it, as nothing catches a kill."""
+
+
+def tables(value):
+    return {name: pd.DataFrame({"value": [value]}) for name in ("a", "b", "c")}
+
+
+def write_manifest(value):
+    def write(folder, file, files):
+        (Path(folder) / file).write_text(json.dumps({"value": value, "files": files}))
+
+    return write
+
+
+def state(folder):
+    """The one value that all files hold, as a reader finds them."""
+    about = results.manifest_of(folder)
+    values = {about["value"], *(pd.read_csv(folder / f"{name}.csv").value.item() for name in "abc")}
+    assert len(values) == 1 and {p.name for p in folder.iterdir()} == {"a.csv", "b.csv", "c.csv", "manifest.json"}
+    return values.pop()
+
+
+def test_publish_writes_all_and_leaves_nothing_else(tmp_path):
+    assert results.publish(tmp_path / "out", tables(1), write_manifest(1)) == tmp_path / "out"
+    assert state(tmp_path / "out") == 1
+    about = json.loads((tmp_path / "out/manifest.json").read_text())
+    assert about["files"] == {f"{name}.csv": files.sha256(tmp_path / f"out/{name}.csv") for name in "abc"}
+
+
+def test_killed_at_any_step_it_is_the_old_state_or_the_new(tmp_path, monkeypatch):
+    """The writer is killed before its first, second, … change of the disk until it is not killed any more."""
+    seen, replace, write = [], os.replace, results.write_whole
+    for step in range(40):
+        out, count = tmp_path / str(step), iter(range(100))
+        results.publish(out, tables(1), write_manifest(1))
+
+        def counted(do, count=count, step=step):
+            def wrapped(*given, **named):
+                if next(count) == step:
+                    raise Killed
+                return do(*given, **named)
+
+            return wrapped
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "replace", counted(replace))
+            patch.setattr(results, "write_whole", counted(write))
+            try:
+                results.publish(out, tables(2), counted(write_manifest(2)))
+                killed = False
+            except Killed:
+                killed = True
+        seen.append(state(out))
+        if not killed:
+            break
+    assert not killed and seen == sorted(seen) and seen[0] == 1 and seen[-1] == 2
+    assert seen.count(1) >= 4 and seen.count(2) >= 5  # before the manifest; at each renaming after it
+
+
+def test_a_publish_after_a_killed_one_is_whole(tmp_path):
+    results.publish(tmp_path, tables(1), write_manifest(1))
+    (tmp_path / ".new.a.csv").write_text("half")
+    results.publish(tmp_path, tables(3), write_manifest(3))
+    assert state(tmp_path) == 3
+
+
+def test_a_table_that_was_changed_is_refused(tmp_path):
+    results.publish(tmp_path, tables(1), write_manifest(1))
+    (tmp_path / "b.csv").write_text("value\n2\n")
+    with pytest.raises(ValueError, match="b.csv is not the table that manifest.json beside it vouches for"):
+        results.manifest_of(tmp_path)
+    (tmp_path / "b.csv").unlink()
+    with pytest.raises(ValueError, match="b.csv"):
+        results.manifest_of(tmp_path)
+    (tmp_path / "manifest.json").write_text("{")
+    with pytest.raises(ValueError, match="manifest.json is no JSON"):
+        results.manifest_of(tmp_path)

@@ -1,0 +1,109 @@
+"""What every job is told, read from a dry run: ``snakemake -n -p``."""
+
+import json
+import shlex
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from cmdml.study import run
+
+
+def dry(target, folder, **config):
+    """The words of every shell command of a dry run; nothing lies in ``folder``, so all of it is due."""
+    given = [f"{name}={json.dumps(value)}" for name, value in config.items()]
+    command = [sys.executable, "-m", "snakemake", "-n", "-p", "--cores", "1", "--nolock", "--config", *given]
+    if folder:
+        command.append(f"run_dir={json.dumps(str(folder))}")
+    done = subprocess.run([*command, "--", target], cwd=run.ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = (done.stdout + done.stderr).splitlines()
+    shells = [line.partition(":")[2].strip() for line in lines if line.strip().startswith("Shell command:")]
+    return [shlex.split(line) for line in shells if line != "None"]  # a rule that only gathers has none
+
+
+def written(name):
+    return yaml.safe_load((run.ROOT / f"profiles/{name}.yaml").read_text())
+
+
+def told(words):
+    """The JSON objects in the words of a command: in its recipe, and what it is given."""
+    return [json.loads(word[word.index('{"') :].rstrip(";")) for word in words if '{"' in word]
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "my run"  # a space, too
+    found = {}
+    for words in dry("study", folder, profile="smoke", gamma=3.0):
+        at = words.index("cmdml.study.run")
+        notebook, out, values = words[at + 1 : at + 4]
+        assert out.startswith(str(folder)) and out.endswith(notebook)
+        found[out.removeprefix(f"{folder}/").removesuffix(f"/{notebook}").removesuffix(notebook), notebook[10:12]] = (
+            words, json.loads(values))  # fmt: skip
+    return folder, found
+
+
+def test_every_notebook_runs_once_and_its_variants_train_and_evaluate(study):
+    own = [("", f"0{i}") for i in range(1, 7)]
+    assert set(study[1]) == {*own, ("variants/shuffled", "03"), ("variants/shuffled", "04")}
+
+
+@pytest.mark.parametrize("at", ["", "variants/shuffled"])
+def test_a_training_is_told_what_the_profile_and_its_variant_say(study, at):
+    folder, profile = study[0], written("smoke")
+    words, values = study[1][at, "03"]
+    declared = run.declared_parameters("notebooks/03_training.ipynb")
+    changed = profile["variants"]["shuffled"] if at else {}
+    expected = {**profile["parameters"], "gamma": 3.0, **changed, "profile": "smoke", "run_dir": str(folder)}
+    expected = {name: value for name, value in expected.items() if name in declared}
+    here = folder / at if at else folder
+    assert values == expected | {"out": f"{here}/training"} and values["semantics"] == expected["semantics"]
+    assert told(words) == [values, values]  # its recipe is what it is told
+
+
+def test_an_evaluation_reads_its_own_training_and_is_set_beside_the_others(study):
+    folder = study[0]
+    for at in ("", "variants/shuffled"):
+        values, here = study[1][at, "04"][1], folder / at if at else folder
+        assert (values["training"], values["out"]) == (f"{here}/training", f"{here}/evaluation")
+        assert values["replicates"] == 100 and (f"{folder}/variants/shuffled" in values["compare"]) == (not at)
+
+
+def test_a_sweep_s_runs_are_told_what_their_method_says(tmp_path):
+    profile, jobs = written("smoke"), {}
+    for words in dry("sweep", tmp_path, profile="smoke"):
+        if "cmdml.study.sweep" in words and words[words.index("cmdml.study.sweep") + 1] == "run":
+            name, method, split, seed, given = words[words.index("cmdml.study.sweep") + 2 :][:5]
+            assert name == "smoke" and json.loads(given) == {"run_dir": str(tmp_path)}
+            jobs[method, split, int(seed)] = told(words)[0]
+    sweep = profile["sweep"]
+    assert set(jobs) == {(m, split, s) for m in sweep["methods"] for split in sweep["splits"] for s in sweep["seeds"]}
+    for (method, _, seed), values in jobs.items():
+        expected = {**profile["parameters"], **sweep["methods"][method], "seed": seed}
+        assert {name: values[name] for name in expected if name in values} == {
+            name: value for name, value in expected.items() if name in values
+        }
+        assert {"semantics", "keep_no_finding", "unseen", "objective", "epochs", "gamma"} <= values.keys()
+
+
+def test_methods_pick_the_runs_of_a_sweep(tmp_path):
+    jobs = [words for words in dry("sweep", tmp_path, profile="smoke", methods="bce") if "run" in words]
+    assert sum("cmdml.study.sweep" in words for words in jobs) == 2
+
+
+def test_a_rotation_is_a_job_per_design_and_method(tmp_path):
+    plan, jobs, collected = written("nih-mini")["rotation"], set(), []
+    for words in dry("rotation", tmp_path, profile="nih-mini", designs=2):
+        if "cmdml.study.rotate" in words:
+            task, name, design, method = words[words.index("cmdml.study.rotate") + 1 :][:4]
+            assert (task, name) == ("run", "nih-mini") and "OMP_NUM_THREADS=1" in words
+            jobs.add((int(design), method))
+        if "cmdml.study.rotation_jobs" in words:
+            collected.append(words[words.index("cmdml.study.rotation_jobs") + 1 :][:3])
+    assert {design for design, _ in jobs} == set(plan["designs"][:2]) and collected == [["collect", "nih-mini", "2"]]
+    methods = {method for _, method in jobs}
+    assert set(plan["trained"]["methods"]) | {"eszsl", "mean_of_seen", "ceiling", "view"} <= methods
+    assert len(jobs) == 2 * len(methods)

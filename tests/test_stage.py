@@ -1,0 +1,89 @@
+"""What is committed and printed: results of this run and no other, intervals the right way round."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from cmdml.study import results
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def stage(tmp_path, monkeypatch):
+    spec = importlib.util.spec_from_file_location("stage", ROOT / "book/stage.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(module, "ROOT", tmp_path)
+    monkeypatch.setattr(module, "resolve", lambda path: tmp_path / path)
+    return module
+
+
+def evaluation(root, at, run="runs/mine", profile="mine", training=None, **about):
+    """Results of one evaluation in ``<at>/evaluation``."""
+    values = {"S": (0.9, 0.8, 0.95), "U": (0.61, 0.52, 0.7), "H": (0.73, 0.64, 0.81)}
+    rows = [{"protocol": protocol, "metric": f"auroc_{m}", "value": v, "low": low, "high": high}
+            for protocol in ("abnormal", "all") for m, (v, low, high) in values.items()]  # fmt: skip
+    content = {"profile": profile, "semantics": "signs", "images_total": 5000, "images_test": 1200,
+               "images_test_abnormal": 700,
+               "parameters": {"run_dir": run, "training": training or f"{at}/training"}} | about  # fmt: skip
+
+    def write_manifest(folder, file, files):
+        (folder / file).write_text(json.dumps(content | {"files": files}))
+
+    return results.publish(root / at / "evaluation", {"summary": pd.DataFrame(rows)}, write_manifest)
+
+
+def test_results_are_copied_with_their_variants(stage, tmp_path):
+    evaluation(tmp_path, "runs/mine")
+    evaluation(tmp_path, "runs/mine/variants/signs")
+    out = stage.results("mine")
+    found = {str(p.relative_to(out)) for p in out.rglob("*.*")}
+    assert found == {"summary.csv", "manifest.json", "variants/signs/summary.csv", "variants/signs/manifest.json"}
+
+
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [
+        ({"training": "runs/trials/x"}, "is of another training"),
+        ({"trained_in": "runs/trials/x"}, "is of another training"),
+        ({"run": "runs/other"}, "is of another run"),
+        ({"profile": "other"}, "is of another profile, other"),
+    ],
+)
+@pytest.mark.parametrize("at", ["runs/mine", "runs/mine/variants/signs"])
+def test_what_is_not_the_run_s_own_is_refused_and_nothing_touched(stage, tmp_path, at, changed, sentence):
+    old = tmp_path / "data/results/mine/summary.csv"
+    old.parent.mkdir(parents=True)
+    old.write_text("old")
+    evaluation(tmp_path, "runs/mine")
+    evaluation(tmp_path, at, **changed)
+    with pytest.raises(SystemExit, match=f"no results copied: .*{sentence}"):
+        stage.results("mine")
+    assert old.read_text() == "old"
+
+
+def test_a_changed_table_is_refused(stage, tmp_path):
+    (evaluation(tmp_path, "runs/mine") / "summary.csv").write_text("made up")
+    with pytest.raises(SystemExit, match="no results copied: .*summary.csv is not the table"):
+        stage.results("mine")
+    with pytest.raises(SystemExit, match="runs/other holds no evaluation"):
+        stage.results("other")
+
+
+def test_the_readme_s_table(stage, tmp_path):
+    evaluation(tmp_path, "runs/mine")
+    stage.results("mine")
+    (tmp_path / "README.md").write_text("before\n<!-- results -->\nold\n<!-- /results -->\nafter\n")
+    stage.readme()
+    lines = (tmp_path / "README.md").read_text().splitlines()
+    assert lines[:2] == ["before", "<!-- results -->"] and lines[-2:] == ["<!-- /results -->", "after"]
+    numbers = "0.90 (0.80–0.95) | 0.61 (0.52–0.70) | 0.73 (0.64–0.81) |"
+    assert lines[4:6] == [f"| mine, 5,000 | signs | abnormal | 700 | {numbers}",
+                          f"| mine, 5,000 | signs | all | 1,200 | {numbers}"]  # fmt: skip
+    (tmp_path / "README.md").write_text("no markers")
+    with pytest.raises(ValueError, match="markers .* are missing"):
+        stage.readme()

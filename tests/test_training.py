@@ -200,7 +200,8 @@ def test_weights_of_another_model_are_refused(whole, tmp_path):
 # Another value for every field. What changes nothing by design stands in UNCHANGED, with the reason.
 OTHER = {
     "objective": "bce", "gamma": 0.5, "alpha": 0.3, "tau": 2.0, "direction": "visual_to_semantic",
-    "backbone": "resnet18", "tune": "last", "dim": 8, "hidden": 8, "dropout": 0.5, "normalize": False, "epochs": 2, "batch_size": 8, "lr": 1e-3,
+    "backbone": "resnet18",
+    "tune": "last", "dim": 8, "hidden": 8, "dropout": 0.5, "normalize": False, "epochs": 2, "batch_size": 8, "lr": 1e-3,
     "weight_decay": 5.0, "semantic_decay": 5.0, "warmup_epochs": 2.0, "patience": 1, "augment": False,
     "precision": "bf16-mixed", "seed": 6, "margin": 0.9,
 }  # fmt: skip

@@ -130,7 +130,7 @@ def parameters(namespace: dict) -> dict:
     Raises
     ------
     ValueError
-        A name that the notebook does not declare (the nearest declared one is offered), or a value that :func:`checked`
+        A name that the notebook does not declare (the nearest declared one is offered), or a value that ``checked``
         refuses.
     """
     history = list(namespace.get("In", ()))[:-1]  # the last entry is the cell that calls us

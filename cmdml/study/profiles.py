@@ -184,7 +184,7 @@ def load_profile(name_or_path, overrides: dict | None = None, *, notebooks=ROOT 
     dict
         ``name``, ``title``, ``description``, ``parameters`` (flat; overridden; with ``profile`` and ``run_dir``),
         ``given`` (names of the overrides), ``variants`` ({variant: {parameter: value}}), ``sweep`` (``seeds``,
-        ``splits``, ``methods``, ``tuning`` if there is one; see :mod:`cmdml.study.plan`), ``rotation`` (or None).
+        ``splits``, ``methods``, ``tuning`` if there is one; see ``cmdml.study.plan``), ``rotation`` (or None).
 
     Raises
     ------

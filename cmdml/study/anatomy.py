@@ -90,7 +90,9 @@ class Scores:
                     auroc, _, n = stratified_auroc(positive, mine, strata, weights, self.unit[keep])
                     values.append(auroc.T.astype(np.float32))
                     positives.append(n)
-            out.append(np.nanmean(values, axis=0) if seen else np.stack(values, axis=1))
+            values = np.stack(values, axis=1)  # (M, K, 1 + R)
+            defined = ~np.isnan(values[0, :, 0])  # labels and folds decide, so the same for all methods
+            out.append(values[:, defined].mean(1) if seen else values)
             counts.append(positives)
         return np.stack(out, axis=1), np.array(counts)
 
@@ -117,8 +119,9 @@ def tables_of(scores: Scores, protocol: str, stratum: str) -> dict[str, list[dic
         found = {"U": anatomy.unseen(mine, finding), "U20": anatomy.unseen(mine, finding, rare),
                  "share": anatomy.share_of_ceiling(mine, ill, top, finding)}  # fmt: skip
         if seen is not None:
-            u = anatomy.mean_unseen(mine, finding, anatomy.undefined_findings(mine, finding=finding))
-            found |= {"S": anatomy.estimate(seen[i]), "H": anatomy.estimate(harmonic_mean(seen[i], u))}
+            out = anatomy.undefined_findings(mine, finding=finding)  # of the seen cells, too: their labels are the same
+            both = harmonic_mean(seen[i], anatomy.mean_unseen(mine, finding, out))
+            found |= {"S": anatomy.estimate(seen[i], out), "H": anatomy.estimate(both, out)}
         for metric, estimate in found.items():
             row = {"method": method, **where, "metric": metric, **_numbers(estimate, keys), "films": films}
             rows["methods"].append(row)

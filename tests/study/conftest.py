@@ -44,7 +44,7 @@ def rotation_profile(tmp_path_factory):
     write_features(folder / "seeing", shown, table)
     write_features(folder / "blind", rng.normal(size=(FILMS, FEATURES)), table)
     parameters = {"objective": "focused", "semantics": "signs_text", "tune": "frozen", "backbone": "efficientnet_lite0",
-                  "epochs": 1, "batch_size": 32, "lr": 0.01, "dim": 8, "hidden": 8, "weight_decay": 0.05,
+                  "epochs": 3, "batch_size": 32, "lr": 0.01, "dim": 8, "hidden": 8, "weight_decay": 0.05,
                   "run_dir": str(folder / "runs")}  # fmt: skip
     plan = {
         "features": str(folder / "seeing"), "random_features": str(folder / "blind"), "designs": [1], "folds": 3,

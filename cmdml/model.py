@@ -49,8 +49,8 @@ class CMDML(nn.Module):
     normalize : bool
         Project both embeddings on the unit sphere, so that ``d ∈ [0, 2]``.
     features : None or int
-        Length F of features that were extracted before (:class:`cmdml.features.FeatureSet`): the extractor is then
-        :class:`~cmdml.extractors.FrozenFeatures`, "images" are (B, F), and ``backbone`` and ``weights`` play no part.
+        Length F of features that were extracted before (``cmdml.features.FeatureSet``): the extractor is then
+        ``cmdml.extractors.FrozenFeatures``, "images" are (B, F), and ``backbone`` and ``weights`` play no part.
     """
 
     def __init__(

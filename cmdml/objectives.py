@@ -214,6 +214,7 @@ def _margin(config, own: float) -> float:
     return own if config.margin is None else config.margin
 
 
+#: Name -> ``build(config, vectors)``.
 OBJECTIVES = {
     "focused": lambda config, vectors: _focused(config, WeightedFocusedEuclideanLoss),
     "focused_distance": lambda config, vectors: _focused(config, on_distance=True, margin=_margin(config, 1.0)),

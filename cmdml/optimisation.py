@@ -23,7 +23,7 @@ def learning_rate(step: int, steps_per_epoch: int, config: TrainConfig) -> float
 def trained_parts(model: nn.Module, tune: str) -> None:
     """Leave ``requires_grad`` only to what ``tune`` trains: ``all``, or the ``last`` block of the extractor and heads.
 
-    ``frozen`` needs nothing: the extractor is then :class:`~cmdml.model.FrozenFeatures`, without parameters.
+    ``frozen`` needs nothing: the extractor is then ``cmdml.model.FrozenFeatures``, without parameters.
     """
     if tune == "last":
         model.visual_extractor.requires_grad_(False)

@@ -1,6 +1,6 @@
 """How a set of radiographs lies on disk: reading and checking card, table and pixels, hashing.
 
-Low-level half of :mod:`cmdml.radiographs`, which is what the rest of the package imports.
+Low-level half of ``cmdml.radiographs``, which is what the rest of the package imports.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """How a set of radiographs comes to lie on disk: one writer, rows that an interrupted run left, the name at the end.
 
-Low-level half of :func:`cmdml.radiographs.write_radiographs`.
+Low-level half of ``cmdml.radiographs.write_radiographs``.
 """
 
 from __future__ import annotations

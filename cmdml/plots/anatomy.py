@@ -1,4 +1,4 @@
-"""Figures of the rotation: what a zero-shot score is made of. They take the tables of :mod:`cmdml.study.anatomy`."""
+"""Figures of the rotation: what a zero-shot score is made of. They take the tables of ``cmdml.study.anatomy``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Figures of the chapter on evidence: they take the tables that :mod:`cmdml.study.tables` writes."""
+"""Figures of the chapter on evidence: they take the tables that ``cmdml.study.tables`` writes."""
 
 from __future__ import annotations
 

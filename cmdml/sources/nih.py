@@ -49,7 +49,7 @@ def prepare(
     min_source_pixels : leave out images that were smaller than this where they came from (sources.csv, else the file).
     exclude_sources : list of names of sources.csv (``source_repo``) whose images are left out.
     non_square : what becomes of a film that is not square: ``refuse``, or ``pad`` with black to a square
-        (:mod:`~cmdml.sources.decoding` states this and the other rules for films).
+        (``cmdml.sources.decoding`` states this and the other rules for films).
     workers : decoding threads, 0 = one per core. Pillow releases the GIL while it decodes and resizes.
 
     Returns

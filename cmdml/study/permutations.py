@@ -1,6 +1,6 @@
 """Is it the signs? The closed form told the signs of other findings: what chance assignments reach.
 
-Vectors enter ESZSL through their similarities alone (:func:`cmdml.closed_form.eszsl_mix`), so that a permutation costs
+Vectors enter ESZSL through their similarities alone (``cmdml.closed_form.eszsl_mix``), so that a permutation costs
 milliseconds. Each permutation chooses its settings anew, by the same rule and on the same films as the real signs.
 """
 

@@ -2,7 +2,7 @@
 
 ``python -m cmdml.study.rotation run PROFILE DESIGN METHOD`` scores every film by one method under one design (the
 Snakefile's rule ``rotation_run``); ``python -m cmdml.study.rotation collect PROFILE`` makes the tables
-(:mod:`cmdml.study.anatomy`). A design's scores lie in ``<run_dir>/rotation/<design>/<method>.safetensors``.
+(``cmdml.study.anatomy``). A design's scores lie in ``<run_dir>/rotation/<design>/<method>.safetensors``.
 """
 
 from __future__ import annotations

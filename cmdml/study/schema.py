@@ -27,7 +27,7 @@ class Tuning(Strict):
 
 
 class Sweep(Strict):
-    """Methods x seeds x splits; see :mod:`cmdml.study.plan`."""
+    """Methods x seeds x splits; see ``cmdml.study.plan``."""
 
     seeds: Annotated[list[Count], Field(min_length=1)] = [0]
     splits: Annotated[list[Literal[SPLITS]], Field(min_length=1)] = ["default"]
@@ -65,7 +65,7 @@ class Comparisons(Strict):
 
 
 class Rotation(Strict):
-    """Every finding takes its turn; see ``book/plan.md`` and :mod:`cmdml.study.rotation`."""
+    """Every finding takes its turn; see ``book/plan.md`` and ``cmdml.study.rotation``."""
 
     features: str
     random_features: str

@@ -1,4 +1,4 @@
-"""Draw phantom radiographs: the anatomy. The 14 findings are in :mod:`cmdml.sources.phantom.signs`.
+"""Draw phantom radiographs: the anatomy. The 14 findings are in ``cmdml.sources.phantom.signs``.
 
 Everything is a formula in film coordinates, x and y in [-1, 1], x to the viewer's right (the patient's left), y
 downwards, one unit being about 18 cm. A pixel only decides where the formulas are sampled, so a 224 px phantom shows
@@ -77,7 +77,7 @@ def diaphragm(a, x):
 def draw_block(scene: dict, size: int) -> np.ndarray:
     """Film brightness (B, size, size) float32, about 0 to 1, before noise.
 
-    ``scene`` is that of :func:`cmdml.sources.phantom.sample_scene`.
+    ``scene`` is that of ``cmdml.sources.phantom.sample_scene``.
     """
     a = {name: (value[:, None] if value.ndim == 1 else value).astype(np.float32) for name, value in scene.items()}
     bend(a)

@@ -2,7 +2,7 @@
 
 Label sets, views, sexes, ages and numbers of follow-up films are drawn from the published counts of ChestX-ray14
 (``data/label_sets.csv`` and ``.json``, made by ``data/make_label_sets.py``); the drawing itself is in
-:mod:`cmdml.sources.phantom.anatomy` and :mod:`cmdml.sources.phantom.signs`.
+``cmdml.sources.phantom.anatomy`` and ``cmdml.sources.phantom.signs``.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ class CMDML(nn.Module):
     semantic_vectors : Tensor, shape (C, E)
         One *fixed* vector per finding, seen and unseen; kept as a buffer, never trained.
     backbone, weights
-        See :class:`VisualExtractor`.
+        See :class:`~cmdml.extractors.VisualExtractor`.
     direction : {"joint", "semantic_to_visual", "visual_to_semantic"}
         ``joint``: both streams are regressed into R^dim. ``semantic_to_visual``: findings are regressed into the space
         of visual features, which counters hubness (Zhang et al. 2017). ``visual_to_semantic``: the reverse (Frome et

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import subprocess
+import shlex
 import sys
 
 import pytest
@@ -126,7 +127,7 @@ def test_make_hands_options_over_as_they_were_typed(tmp_path):
     """No shell and no make reads them: the command that make starts tells what it was given."""
     (tmp_path / "bin").mkdir()
     told = "import json, os, sys; print(json.dumps([sys.argv[1:], dict(os.environ)]))"
-    (tmp_path / "bin/python").write_text(f"#!/bin/sh\nexec {sys.executable} -c '{told}' \"$@\"\n")
+    (tmp_path / "bin/python").write_text(f"#!/bin/sh\nexec {shlex.quote(sys.executable)} -c '{told}' \"$@\"\n")
     (tmp_path / "bin/python").chmod(0o755)
     given = {"NIH_ROOT": ODD, "SET": "gamma=3 'unseen=Edema'", "METHODS": "focused bce", "DESIGNS": "1"}
     for target, words in {"study": ["-m", "cmdml.study.command", "study"],

@@ -19,7 +19,8 @@ from cmdml import store
 from cmdml.efficientnet import WEIGHTS_SHA256, state_sha256
 from cmdml.extractors import VisualExtractor
 from cmdml.feature_set import FORMAT, FeatureSet, csv_text, write_card
-from cmdml.files import write_text
+from cmdml.files import naming, write_text
+from cmdml.writing import intact_rows, note_rows, only_writer
 
 __all__ = ["LAYERS", "FeatureSet", "extract"]
 
@@ -61,6 +62,8 @@ def extract(
     ------
     ValueError
         If the radiographs changed after they were prepared, ``size`` is above theirs, or a feature is not finite.
+    OSError
+        No space, no permission, or another process is writing the folder; the sentence names path and process.
     """
     folder, size = Path(folder), size or radiographs.size
     if size > radiographs.size:
@@ -84,17 +87,18 @@ def extract(
 
     radiographs.verify()
     partial, request = folder.with_name(folder.name + ".partial"), f"{key} {batch_size} {device}"
-    if not ((partial / "request").is_file() and (partial / "request").read_text() == request):
-        shutil.rmtree(partial, ignore_errors=True)
-        write_text(partial / "request", request)
     shape, read = (len(radiographs), sum(layers.values())), _reader(extractor.to(device), [*layers][1:], size, device)
-    with _all_cores():
-        _append(
-            partial / "features.safetensors", shape, lambda rows: read(radiographs.pixels[rows]), batch_size, progress
-        )
-    card = {name: radiographs.card[name] for name in _FROM_RADIOGRAPHS if name in radiographs.card}
-    card |= {"columns": store.column_kinds(radiographs.table), **about, "key": key}
-    _publish(partial, folder, csv_text(radiographs.table), card)
+    with naming(folder), only_writer(folder):
+        note = partial / "request"
+        if not (note.is_file() and note.read_bytes() == request.encode()):
+            shutil.rmtree(partial, ignore_errors=True)
+            write_text(note, request)
+        with _all_cores():
+            _append(partial / "features.safetensors", shape, lambda rows: read(radiographs.pixels[rows]), batch_size,
+                    progress)  # fmt: skip
+        card = {name: radiographs.card[name] for name in _FROM_RADIOGRAPHS if name in radiographs.card}
+        card |= {"columns": store.column_kinds(radiographs.table), **about, "key": key}
+        _publish(partial, folder, csv_text(radiographs.table), card)
     return FeatureSet.load(folder)
 
 
@@ -124,8 +128,8 @@ def _append(path: Path, shape: tuple[int, int], read, batch_size: int, progress:
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     start, row = 8 + len(text), 2 * shape[1]
+    done = intact_rows(path, start, row, shape[0])
     with open(path, "r+b" if path.exists() else "w+b") as file:
-        done = min(max(0, os.fstat(file.fileno()).st_size - start) // row, shape[0])
         done -= done % batch_size if done < shape[0] else 0  # the same batches as without interruption
         file.write(len(text).to_bytes(8, "little") + text)
         file.truncate(start + done * row)
@@ -135,6 +139,7 @@ def _append(path: Path, shape: tuple[int, int], read, batch_size: int, progress:
                 features = read(slice(first, first + batch_size))
                 if not np.isfinite(features).all():
                     raise ValueError(f"{path}: a feature of films {first} to {first + batch_size} is not finite")
+                note_rows(path, first, features)
                 file.write(features.tobytes())
                 file.flush()
                 os.fsync(file.fileno())  # so that the length never runs ahead of the features

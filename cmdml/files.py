@@ -3,27 +3,67 @@
 import hashlib
 import json
 import os
+import re
+import socket
 from collections.abc import Callable, Iterable
+from contextlib import contextmanager
 from pathlib import Path
+
+from safetensors import SafetensorError
 
 _CHUNK = 1 << 20  # bytes read at a time when hashing
 SEAL = "seal.json"
+_AGAIN = "; mend that and run again"
+
+
+@contextmanager
+def naming(path):
+    """Turn what the system says (no space, no permission) into one sentence with the path."""
+    try:
+        yield
+    except SafetensorError as error:  # its writer wraps the system's errors
+        raise OSError(f"{path}: {' '.join(str(error).split())}{_AGAIN}") from error
+    except OSError as error:
+        if error.errno is None or str(error.strerror).endswith(_AGAIN):
+            raise  # a sentence of ours
+        raise OSError(error.errno, f"{error.filename or path}: {error.strerror or error}{_AGAIN}") from error
 
 
 def write_whole(path, write: Callable[[Path], object]) -> Path:
     """Let ``write`` fill a file beside ``path`` and rename it: a killed process leaves the old file, or none.
 
-    The file beside keeps the suffix of ``path``, because some writers add one that is missing.
+    The file beside keeps the suffix of ``path``, because some writers add one that is missing. What killed processes of
+    this machine left beside is removed.
+
+    Raises
+    ------
+    OSError
+        No space, no permission: one sentence that names the file.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
-    try:
-        write(beside)
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
+    path, host = Path(path), socket.gethostname()
+    beside = path.with_name(f".{path.stem}.{host}-{os.getpid()}.partial{path.suffix}")
+    with naming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for left in path.parent.glob(f".{path.stem}.{host}-*.partial{path.suffix}"):
+            if not alive(re.search(r"-(\d+)\.partial", left.name)):
+                left.unlink(missing_ok=True)
+        try:
+            write(beside)
+            os.replace(beside, path)
+        finally:
+            beside.unlink(missing_ok=True)
     return path
+
+
+def alive(found: re.Match | None) -> bool:
+    """Whether the process whose number is the first group runs on this machine."""
+    try:
+        os.kill(int(found[1]), 0)
+    except (ProcessLookupError, OverflowError, TypeError):
+        return False
+    except PermissionError:
+        pass  # somebody else's
+    return True
 
 
 def write_text(path, text: str) -> Path:

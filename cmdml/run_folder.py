@@ -40,7 +40,10 @@ def build_model(config: TrainConfig, vectors: Tensor, features: int | None = Non
 
 
 def claim(out: Path, partition: Partition, vectors: Tensor, config: TrainConfig) -> str:
-    """Write what this run is trained on, or refuse a folder that holds another run; returns the SHA-256 of it."""
+    """Write what this run is trained on, or refuse a folder that holds another run; returns the SHA-256 of it.
+
+    A configuration that never came to its first checkpoint is no run: the next one takes its place.
+    """
     content = {
         "config": dataclasses.asdict(config),
         "unseen": list(partition.findings.unseen),
@@ -50,7 +53,8 @@ def claim(out: Path, partition: Partition, vectors: Tensor, config: TrainConfig)
         "semantic_sha256": hashlib.sha256(vectors.float().numpy().tobytes()).hexdigest(),
     }
     file = out / "config.json"
-    if not file.exists():
+    begun = any((out / name).exists() for name in (SEAL, "checkpoint.safetensors", "weights.safetensors"))
+    if not (file.exists() and begun):
         write_json(file, content)
     held = _held(file)
     if held != content:

@@ -15,11 +15,12 @@ from tqdm import tqdm
 from cmdml.batches import Batches
 from cmdml.checkpoint import load_checkpoint, save_checkpoint
 from cmdml.config import TrainConfig
-from cmdml.files import SEAL
+from cmdml.files import SEAL, naming
 from cmdml.objectives import OBJECTIVES, USES
 from cmdml.optimisation import optimizer_of, train_epoch, trained_parts
 from cmdml.radiographs import Partition
 from cmdml.run_folder import TrainedRun, build_model, claim, load_run, save_run
+from cmdml.writing import only_writer
 
 __all__ = ["TrainConfig", "TrainedRun", "build_model", "embed", "fit", "load_run", "seen_validation_auroc"]
 
@@ -99,6 +100,8 @@ def fit(
     ValueError
         If ``out`` holds a run of another configuration or a damaged one, ``config.tune`` does not fit the data, or
         the loss is no longer finite.
+    OSError
+        No space, no permission, or another process trains in ``out``; the sentence names path and process.
     """
     _check_data(partition, config)
     if out is None:
@@ -107,16 +110,28 @@ def fit(
         return TrainedRun(kept.model.eval(), pd.DataFrame(kept.state["history"]), kept.embeddings(), None)
     out = Path(out)
     partition.radiographs.verify()  # nobody changed what is about to be learnt
-    run, checkpoint = claim(out, partition, vectors, config), out / "checkpoint.safetensors"
     if (out / SEAL).exists():
+        claim(out, partition, vectors, config)
         return load_run(out)
-    kept = _Training(partition, vectors, config, accelerator)
+    with naming(out), only_writer(out):
+        run = claim(out, partition, vectors, config)
+        if not (out / SEAL).exists():  # else another finished it since we looked
+            _train(out, run, _Training(partition, vectors, config, accelerator), progress)
+    return load_run(out)
+
+
+def _train(out: Path, run: str, kept: "_Training", progress: bool) -> None:
+    """From the checkpoint, if there is one, to the sealed folder."""
+    checkpoint = out / "checkpoint.safetensors"
     if checkpoint.exists():
         kept.state = load_checkpoint(checkpoint, kept.parts, run)
-    kept.run(lambda: save_checkpoint(checkpoint, kept.state, kept.parts, run), progress)
+    try:
+        kept.run(lambda: save_checkpoint(checkpoint, kept.state, kept.parts, run), progress)
+    except ValueError:  # it diverged: nothing to go on from, and nothing in the way of a better configuration
+        checkpoint.unlink(missing_ok=True)
+        raise
     save_run(out, kept.state["weights"], pd.DataFrame(kept.state["history"]), kept.embeddings())
     checkpoint.unlink(missing_ok=True)
-    return load_run(out)
 
 
 class _Training:

@@ -175,7 +175,7 @@ def readme() -> None:
         for file in (main, *(main.parent / f"variants/{name}/summary.csv" for name in ("signs", "shuffled"))):
             if not file.exists():
                 continue
-            about = json.loads(file.with_name("manifest.json").read_text())
+            about = manifest_of(file.parent, ["summary.csv"])
             summary = pd.read_csv(file).set_index(["protocol", "metric"])
             for protocol, images in (("abnormal", about["images_test_abnormal"]), ("all", about["images_test"])):
                 cells = (summary.loc[(protocol, f"auroc_{mean}")] for mean in "SUH")

@@ -106,7 +106,7 @@ def seal(folder, names: Iterable[str], format: str, **extra) -> Path:
     """
     folder = Path(folder)
     content = {"format": format, **extra, "sha256": {name: sha256(folder / name) for name in names}}
-    return write_json(folder / SEAL, content | {"sealed": _digest(content)})
+    return write_json(folder / SEAL, sealed(content))
 
 
 def check_seal(folder, format: str, names: Iterable[str] | None = None, *, way_out: str = "") -> dict:
@@ -132,12 +132,8 @@ def check_seal(folder, format: str, names: Iterable[str] | None = None, *, way_o
     file = folder / SEAL
     if not file.is_file():
         raise FileNotFoundError(f"{folder} is not whole, {SEAL} is missing: {way_out}")
-    try:
-        content = json.loads(file.read_bytes().decode("utf-8"))
-        intact = content.pop("sealed") == _digest(content) and isinstance(content["sha256"], dict)
-    except (ValueError, KeyError, TypeError, AttributeError):
-        intact = False
-    if not intact:
+    content = read_json(file, way_out)
+    if not is_sealed(content) or not isinstance(content.get("sha256"), dict):
         raise ValueError(f"{file} is damaged or was edited: {way_out}")
     if content.get("format") != format:
         raise ValueError(f"{file} is of format {content.get('format')!r}, this code reads {format!r}: {way_out}")
@@ -151,6 +147,30 @@ def check_seal(folder, format: str, names: Iterable[str] | None = None, *, way_o
     return content
 
 
+def sealed(content: dict) -> dict:
+    """``content`` as JSON will read it back, with a SHA-256 of itself under ``sealed``."""
+    content = json.loads(json.dumps(content, default=_plain))
+    content.pop("sealed", None)
+    return content | {"sealed": _digest(content)}
+
+
+def is_sealed(content) -> bool:
+    """Whether a content is what :func:`sealed` made."""
+    if not isinstance(content, dict):
+        return False
+    return content.get("sealed") == _digest({name: value for name, value in content.items() if name != "sealed"})
+
+
+def read_json(path, way_out: str):
+    """The JSON of a regular file; ValueError in one sentence where it is none, ended by ``way_out``."""
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{path} is missing or no regular file: {way_out}")
+    try:
+        return json.loads(Path(path).read_bytes().decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise ValueError(f"{path} is damaged, no JSON in UTF-8 ({reason}): {way_out}") from None
+
+
 def _digest(content: dict) -> str:
-    plain = json.dumps(content, sort_keys=True, ensure_ascii=False, default=_plain)
-    return hashlib.sha256(plain.encode()).hexdigest()
+    return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=False).encode(errors="replace")).hexdigest()

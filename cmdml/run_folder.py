@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from cmdml.config import TrainConfig
-from cmdml.files import SEAL, check_seal, seal, write_json, write_whole
+from cmdml.files import SEAL, check_seal, read_json, seal, write_json, write_whole
 from cmdml.model import CMDML
 from cmdml.radiographs import Partition
 
@@ -105,10 +105,7 @@ def load_run(out: str | Path) -> TrainedRun:
 
 
 def _held(file: Path) -> dict:
-    try:
-        content = json.loads(file.read_bytes())
-        if isinstance(content["config"], dict):
-            return content
-    except (ValueError, KeyError, TypeError):
-        pass
-    raise ValueError(f"{file} is damaged: delete that folder and train again")
+    content = read_json(file, "delete that folder and train again")
+    if not isinstance(content, dict) or not isinstance(content.get("config"), dict):
+        raise ValueError(f"{file} is damaged: delete that folder and train again")
+    return content

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -11,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from safetensors import safe_open
 
 from cmdml.evaluation import anatomy
 from cmdml.evaluation.metrics import bootstrap_weights, harmonic_mean
@@ -24,7 +22,7 @@ from cmdml.sources.decoding import cores
 from cmdml.study import permutations, run
 from cmdml.study.design import nearest_neighbours
 from cmdml.study.results import publish
-from cmdml.study.rotation import Rotation, folder
+from cmdml.study.rotation import Rotation, about_scores, folder, load_scores
 from cmdml.study.scorers import methods
 
 COLUMNS = {"none": (), "view": ("view",), "source": ("source_repo",), "source_view": ("source_repo", "view")}
@@ -53,8 +51,7 @@ class Scores:
             where, name = folder(profile, "").parent, profile["name"]
             raise FileNotFoundError(f"{where}: no design is complete: make rotation PROFILE={name}")
         for design, method in product(self.designs, self.methods):
-            with safe_open(self.files[design][method], framework="np") as file:
-                about = json.loads(file.metadata()["about"])
+            about = about_scores(self.files[design][method])
             if about["films_sha256"] != self.films.card["sha256"]:
                 file = self.files[design][method]
                 raise ValueError(f"{file} is not of the features {plan['features']}: delete it and run again")
@@ -65,11 +62,7 @@ class Scores:
 
     def of(self, design: int) -> np.ndarray:
         """(Q, N, C, M) scores of all methods."""
-        parts = []
-        for method in self.methods:
-            with safe_open(self.files[design][method], framework="np") as file:
-                parts.append(file.get_tensor("scores"))
-        return np.stack(parts, axis=-1)
+        return np.stack([load_scores(self.files[design][method]) for method in self.methods], axis=-1)
 
     def cells(self, protocol: str, stratum: str, seen: bool = False):
         """AUROCs (M, D, K, 1 + R) of the unseen findings, or (M, D, 1 + R) of each design's mean over the seen ones.

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
+import signal
+import sys
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from itertools import product
@@ -88,6 +93,21 @@ class Scores:
             out.append(values[:, defined].mean(1) if seen else values)
             counts.append(positives)
         return np.stack(out, axis=1), np.array(counts)
+
+
+@contextmanager
+def _pool():
+    """Worker processes, one a core, that end with this one; OSError in one sentence if one of them is killed."""
+    try:
+        with ProcessPoolExecutor(cores(), initializer=_end_with_parent) as pool:
+            yield pool
+    except BrokenProcessPool as error:
+        raise ChildProcessError("a worker process was killed, perhaps for want of memory; run again") from error
+
+
+def _end_with_parent() -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: else it would wait for work for ever
 
 
 def _part(given):
@@ -179,7 +199,7 @@ def collect(profile: dict, out=None) -> Path:
     """Write the tables of the designs that are complete, whole or not at all, the manifest last. Returns the folder."""
     started, scores = datetime.now(UTC), Scores(profile)
     plan, views = profile["rotation"], list(product(PROTOCOLS3, STRATA))
-    with ProcessPoolExecutor(cores()) as pool:
+    with _pool() as pool:
         chance = pool.map(permutations.row, permutations.jobs(scores.rotations, plan))  # the longest first
         parts = list(pool.map(_part, [(profile, *view) for view in views]))
         chance = pd.DataFrame(list(chance))

@@ -1,4 +1,4 @@
-"""Ways to damage a file. Each takes positions as shares of the file, so that a generator or hypothesis can draw them."""
+"""Ways to damage a file. Positions are shares of the file, so that a generator or hypothesis can draw them."""
 
 import csv
 import io

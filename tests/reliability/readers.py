@@ -168,7 +168,8 @@ def of_film(root, out):
 
 
 READERS = {
-    "set": Reader(lambda root: made.a_set(root / "set", n=24), lambda root, out: of_set(RadiographSet.load(root / "set"))),
+    "set": Reader(lambda root: made.a_set(root / "set", n=24),
+                  lambda root, out: of_set(RadiographSet.load(root / "set"))),
     "features": Reader(lambda root: made.features(root / "f", n=24), of_features),
     "training": Reader(made.training, of_training, only="training/*"),
     "checkpoint": Reader(made.interrupted, resumed, only="training/*"),

@@ -42,6 +42,7 @@ WATCHED = ("batches", "checkpoint", "feature_set", "features", "files", "optimis
            "sources/nih", "sources/nih_tables", "sources/phantom/sampling", "sources/reading", "store",
            "study/anatomy", "study/plan", "study/results", "study/rotation", "study/run", "study/sweep",
            "study/tables", "training", "writing")  # fmt: skip
+WRITERS = ("checkpoint", "feature_set", "features", "files", "run_folder", "study/results", "training", "writing")
 SECONDS = 300
 TIMES = ("started", "wall_seconds", "seconds_per_run", "train_seconds", "seconds", "sealed", "sha256")
 REFUSALS = ("ValueError", "OSError", "PermissionError", "FileNotFoundError")
@@ -292,6 +293,8 @@ class Bench:
         if rng.random() < 0.2:
             return "moment", float(rng.random())
         places = sorted(self.lines)
+        if rng.random() < 0.6:
+            places = [place for place in places if place[0].removesuffix(".py") in WRITERS] or places
         file, line = places[int(rng.integers(len(places)))]
         return file, line, 1 + int(rng.integers(self.lines[file, line]))
 

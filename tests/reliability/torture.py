@@ -107,8 +107,8 @@ def numbered(seed: int, part: str, name: str, i: int) -> np.random.Generator:
     return np.random.default_rng([seed, zlib.crc32(f"{part} {name}".encode()), i])
 
 
-def planning(kill: int, inputs: int) -> list[tuple[str, str, int]]:
-    """(part, name, number) of everything that is to be tried, the parts mixed so that a shorter run has some of each."""
+def planning(kill: int, inputs: int) -> list[tuple[str, str, list[int]]]:
+    """(part, name, numbers) of everything to be tried, the parts mixed, so that a shorter run has some of each."""
     wanted = {"kill": (list(kills.STEPS), kill), "input": (list(readers.READERS), inputs),
               "disk": (list(kills.STEPS), 5 * len(kills.STEPS)), "forbidden": (list(kills.STEPS), len(kills.STEPS)),
               "race": (list(kills.STEPS), 2 * len(kills.STEPS)), "planted": (list(PLANTED), len(PLANTED))}  # fmt: skip

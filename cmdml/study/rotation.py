@@ -149,6 +149,8 @@ def load_scores(file: Path) -> np.ndarray:
 
 
 def _read(file: Path, scores: bool) -> tuple[str, np.ndarray | None]:
+    if not file.is_file():  # a pipe would be waited for
+        raise FileNotFoundError(f"{file} is missing or no regular file: delete it and run again")
     try:
         with safe_open(file, framework="np") as opened:
             meta, found = opened.metadata(), opened.get_tensor("scores") if scores else None

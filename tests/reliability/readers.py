@@ -25,7 +25,8 @@ from unittest import mock
 import numpy as np
 import yaml
 from reliability import made
-from reliability.damage import damage, ways
+from reliability.damage import PLACES, damage, ways
+from reliability.kills import Fork
 
 from cmdml import findings, semantics
 from cmdml.evaluation.testset import embedded
@@ -279,7 +280,14 @@ class Bench:
         self._copy()
         file = self.files[case.file % len(self.files)]
         damage(self.place / "copy" / file, case.how, case.at, case.to, case.noise)
-        return str(file), *verdict(self.reader, self.place / "copy", self.place / "out", self.whole)
+
+        def judged():
+            return verdict(self.reader, self.place / "copy", self.place / "out", self.whole)
+
+        if case.how not in PLACES:
+            return str(file), *judged()
+        end, found = Fork(judged).end(SECONDS + 5)  # what waits for a pipe in foreign code cannot be interrupted
+        return str(file), *(found if end == "ok" else (HANG if end == "hang" else FOREIGN, f"{end} {found}"))
 
 
 @contextmanager

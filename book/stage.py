@@ -65,7 +65,7 @@ COLUMNS = {
     "slowest": "slowest", "per_second": "per second", "images_per_s": "images / s", "ratio": "ratio",
     "ratio_per_core": "ratio per core", "cpu_ms_per_image": "CPU ms / image", "ms_per_image": "ms / image",
     "peak_above_imports_mib": "peak memory above imports, MiB", "store_mib": "store, MiB", "gflops": "GFLOP/s",
-    "limit": "share of the limit", "max_difference": "largest difference",
+    "limit": "share of the limit", "share": "share of the time", "max_difference": "largest difference",
 }  # fmt: skip
 
 
@@ -79,6 +79,8 @@ def _number(value) -> str:
 def benchmarks(page: Path) -> None:
     """Fill the page's marked places, one for each table of each file of data/results/benchmarks."""
     for file in sorted((ROOT / "data/results/benchmarks").glob("*.json")):
+        if f"<!-- {file.stem} " not in page.read_text(encoding="utf-8"):
+            continue  # another page's
         found = json.loads(file.read_text())
         machine, versions = found["machine"], found["versions"]
         code = (found["commit"] or "unknown")[:12] + (", with changes" if found["dirty"] else "")
@@ -92,6 +94,28 @@ def benchmarks(page: Path) -> None:
                 align = ["left" if name == "" else "right" for name in shown]
                 fill(page, f"{file.stem} {key}", shown.to_markdown(index=False, disable_numparse=True, colalign=align) +
                 f"\n\n*{where}*")
+
+
+def reliability(page: Path) -> None:
+    """Fill the page's marked places with what the long trial found."""
+    folder = ROOT / "data/results/reliability"
+    if not (folder / "manifest.json").is_file():
+        return
+    about = manifest_of(folder)
+    for name in sorted(about["files"]):
+        table = pd.read_csv(folder / name)
+        align = ["left", *["right"] * (table.shape[1] - 1)]
+        fill(page, f"reliability {Path(name).stem}", table.to_markdown(index=False, disable_numparse=True, colalign=align))
+    tried, planned = sum(about["tried"].values()), sum(about["planned"].values())
+    code = (about["commit"] or "unknown")[:12] + (", with changes" if about["dirty"] else "")
+    machine = about["machine"]
+    lines = [
+        f"{tried:,} trials of {planned:,} planned, {about['faults']:,} faults. Seed {about['seed']}, "
+        f"{about['started'][:10]}, {about['cores_used']} of {machine['cores']} cores, {machine['system']}; "
+        f"Python {about['python']}, torch {about['versions']['torch']}; code `{code}`.",
+        *(f"Not tried: {why}." for why in about["skipped"]),
+    ]
+    fill(page, "reliability about", " ".join(lines))
 
 
 def stage(run_dir: str) -> Path:
@@ -118,6 +142,8 @@ def stage(run_dir: str) -> Path:
     (out / "book/figures").mkdir(exist_ok=True)
     figures.loss_figure().savefig(out / "book/figures/loss.svg", bbox_inches="tight", metadata={"Date": None})
     benchmarks(out / "book/performance.md")
+    reliability(out / "book/reliability.md")
+    benchmarks(out / "book/reliability.md")
     return out
 
 

@@ -105,7 +105,8 @@ def reliability(page: Path) -> None:
     for name in sorted(about["files"]):
         table = pd.read_csv(folder / name)
         align = ["left", *["right"] * (table.shape[1] - 1)]
-        fill(page, f"reliability {Path(name).stem}", table.to_markdown(index=False, disable_numparse=True, colalign=align))
+        text = table.to_markdown(index=False, disable_numparse=True, colalign=align)
+        fill(page, f"reliability {Path(name).stem}", text)
     tried, planned = sum(about["tried"].values()), sum(about["planned"].values())
     code = (about["commit"] or "unknown")[:12] + (", with changes" if about["dirty"] else "")
     machine = about["machine"]

@@ -28,7 +28,7 @@ def quiet_fit(*given, **named):
     return fit(*given, progress=False, accelerator="cpu", **named)
 
 
-def table(n, seed=0, **own):
+def table(n, seed=0, rate=0.25, **own):
     """n films of n / 2 patients; every finding is on some film of every split."""
     rng, patient = np.random.default_rng(seed), np.arange(n) // 2
     about = pd.DataFrame({
@@ -36,7 +36,7 @@ def table(n, seed=0, **own):
         "split": np.array(["train", "train", "val", "test"])[patient % 4], "view": rng.choice(["PA", "AP", ""], n),
         "age": rng.integers(20, 80, n).astype(float), "sex": rng.choice(["F", "M", ""], n),
     }).assign(**own)  # fmt: skip
-    labels = (rng.random((n, len(KEYS))) < 0.25).astype(np.uint8)
+    labels = (rng.random((n, len(KEYS))) < rate).astype(np.uint8)
     return pd.concat([about, pd.DataFrame(labels, columns=list(KEYS))], axis=1)
 
 
@@ -51,10 +51,10 @@ def parts_of(folder):
     return partition(RadiographSet.load(folder), split_findings(KEYS))
 
 
-def features(stem, n=120, width=8, seed=0):
+def features(stem, n=160, width=8, seed=0):
     """Features that show the labels a little."""
     rng = np.random.default_rng(seed)
-    films = table(n, source_repo=rng.choice(["a", "b"], n))
+    films = table(n, rate=0.1, source_repo=rng.choice(["a", "b"], n))
     films = films[[*store.COLUMNS, "source_repo", *KEYS]]
     shown = films[list(KEYS)].to_numpy(float) @ rng.normal(size=(len(KEYS), width)) + rng.normal(size=(n, width))
     stem.parent.mkdir(parents=True, exist_ok=True)

@@ -178,7 +178,8 @@ def readme() -> None:
     """S, U and H with intervals of every committed result into the README: main run, other words, shuffled control."""
     lines = ["| radiographs | texts | protocol | test images | S | U | H |", "|---|---|---|---:|---|---|---|"]
     for main in sorted((ROOT / "data/results").glob("*/summary.csv"), key=lambda p: (p.parent.name != "phantom", p)):
-        for file in (main, *(main.parent / f"variants/{name}/summary.csv" for name in ("description", "signs", "shuffled"))):
+        others = (main.parent / f"variants/{name}/summary.csv" for name in ("description", "signs", "shuffled"))
+        for file in (main, *others):
             if not file.exists():
                 continue
             about = json.loads(file.with_name("manifest.json").read_text())

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,12 +17,14 @@ import torch.nn.functional as F
 from tqdm import tqdm
 
 from cmdml import store
+from cmdml.config import TrainConfig
 from cmdml.efficientnet import WEIGHTS_SHA256, state_sha256
 from cmdml.extractors import VisualExtractor
 from cmdml.feature_set import FORMAT, FeatureSet, csv_text, write_card
 from cmdml.files import write_text
+from cmdml.radiographs import RadiographSet
 
-__all__ = ["LAYERS", "FeatureSet", "extract"]
+__all__ = ["LAYERS", "FeatureSet", "extract", "of_config"]
 
 # Pooled channels that are kept, the backbone's last block first. Small signs are gone from its 7 x 7 maps: an earlier
 # block, of 14 x 14, is kept beside it. Backbones that are not listed keep their own feature vector.
@@ -98,6 +101,26 @@ def extract(
     return FeatureSet.load(folder)
 
 
+def of_config(radiographs, config: TrainConfig, folder, **options):
+    """What a training with this configuration reads: the radiographs, or with ``tune="frozen"`` their features.
+
+    Parameters
+    ----------
+    folder : of all features of these radiographs, one folder inside for each backbone (:func:`place`); what is there
+        is opened, not extracted again.
+    **options : of :func:`extract`.
+    """
+    if config.tune != "frozen":
+        return radiographs
+    at = place(folder, config.backbone, config.weights)
+    return extract(radiographs, at, backbone=config.backbone, weights=config.weights, **options)
+
+
+def place(folder, backbone: str, weights: str) -> Path:
+    """Where the features of one backbone lie: ``<folder>/efficientnet_lite0-imagenet``."""
+    return Path(folder) / f"{backbone}-{weights or 'random'}"
+
+
 def _reader(extractor, earlier: list[str], size: int, device: str) -> Callable[[np.ndarray], np.ndarray]:
     """Pixels (B, H, W) uint8 -> features (B, F) float16."""
     kept = []
@@ -162,3 +185,15 @@ def _publish(partial: Path, folder: Path, table: str, card: dict) -> None:
     for name in ("features.safetensors", "table.csv", "card.json"):
         os.replace(partial / name, folder / name)
     shutil.rmtree(partial)
+
+
+def main(radiographs: str, folder: str, backbone: str, weights: str = "") -> None:
+    """``python -m cmdml.features RADIOGRAPHS FOLDER BACKBONE [WEIGHTS]``: one job, so that trainings need not race."""
+    extract(RadiographSet.load(radiographs), place(folder, backbone, weights), backbone=backbone, weights=weights)
+
+
+if __name__ == "__main__":
+    try:
+        main(*sys.argv[1:])
+    except (ValueError, OSError) as error:
+        sys.exit(f"no features were extracted. {error}")

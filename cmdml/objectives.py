@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cmdml.loss import COINCIDENT, WeightedFocusedEuclideanLoss, check_pairs, log1mexp, squared_distance
+from cmdml.loss import COINCIDENT, WeightedFocusedEuclideanLoss, check_pairs, pair_costs, squared_distance, surprisals
 
 
 class FocusedReading(nn.Module):
@@ -55,17 +55,15 @@ class FocusedReading(nn.Module):
     def forward(self, visual: Tensor, semantic: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """``total``, ``positive``, ``negative``."""
         d2 = squared_distance(visual, semantic)  # (B, C)
-        check_pairs(d2, labels)
-        labels = labels.to(d2.dtype)
-        x = d2 / self.log_tau.exp()  # (B, C) = -log p
-        n = log1mexp(x.clamp_min(COINCIDENT))  # (B, C) = -log(1 - p)
-        cost_positive, cost_negative = x, n
+        x, n = surprisals(d2, self.log_tau.exp())  # (B, C) each
+        costs = None
         if self.on_distance:
             distance = d2.clamp_min(COINCIDENT).sqrt()  # the root has no slope at 0
-            cost_positive, cost_negative = d2, (self.margin - distance).clamp_min(0).square()
-        positive = (self.alpha * torch.exp(-self.gamma * n) * cost_positive * labels).sum(1)  # (B,)
-        negative = ((1 - self.alpha) * torch.exp(-self.gamma * x) * cost_negative * (1 - labels)).sum(1)
+            costs = d2, (self.margin - distance).clamp_min(0).square()
+        positive, negative = pair_costs(x, n, labels, gamma=self.gamma, alpha=self.alpha, costs=costs)
+        positive, negative = positive.sum(1), negative.sum(1)  # (B, C) -> (B,)
         if self.balanced:
+            labels = labels.to(d2.dtype)
             positive, negative = positive / labels.sum(1).clamp_min(1), negative / (1 - labels).sum(1).clamp_min(1)
         positive, negative = positive.mean(), negative.mean()
         return {"total": positive + negative, "positive": positive, "negative": negative}

@@ -34,6 +34,11 @@ def squared_distance(visual: Tensor, semantic: Tensor) -> Tensor:
     ------
     ValueError
         If the two do not share D.
+
+    Examples
+    --------
+    >>> squared_distance(torch.tensor([[1.0, 0.0]]), torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]]))
+    tensor([[0., 2., 4.]])
     """
     if visual.ndim != 2 or semantic.ndim != 2 or visual.shape[1] != semantic.shape[1]:
         raise ValueError(
@@ -50,6 +55,9 @@ def log1mexp(x: Tensor) -> Tensor:
     """``-log(1 - exp(-x))`` for ``x > 0``, accurate at both ends (Mächler 2012).
 
     Near 0 it is ``-log(-expm1(-x))``, far from it ``-log1p(-exp(-x))``; the switch is at ``log 2``.
+
+    >>> log1mexp(torch.tensor([math.log(2), 50.0])).tolist()  # 1 - exp(-50) would round to 1, and its logarithm to 0
+    [0.6931471824645996, 1.9287498933537385e-22]
     """
     return -torch.where(x < math.log(2), torch.log(-torch.expm1(-x)), torch.log1p(-torch.exp(-x)))
 
@@ -194,8 +202,11 @@ class WeightedFocusedEuclideanLoss(nn.Module):
     >>> v, s = torch.eye(3)[:2], torch.eye(3)                  # two radiographs lie on findings 0 and 1 of three
     >>> loss = WeightedFocusedEuclideanLoss(gamma=2, alpha=0.75, tau=1)
     >>> right, wrong = loss(v, s, torch.eye(3)[:2]), loss(v, s, 1 - torch.eye(3)[:2])
-    >>> bool(right["total"] < wrong["total"])
+    >>> bool(right["total"] < wrong["total"])              # OBJECTIVES["focused"]
     True
+    >>> plain = WeightedFocusedEuclideanLoss(gamma=0, alpha=0.5)  # OBJECTIVES["euclidean"]
+    >>> plain(v, s, 1 - torch.eye(3)[:2])["positive"].item()      # two wrong positives, each at d² = 2, halved
+    2.0
     """
 
     def __init__(self, gamma: float = 2.0, alpha: float = 0.75, tau: float = 1.0):

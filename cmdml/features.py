@@ -71,25 +71,13 @@ def extract(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         extractor = VisualExtractor(backbone, weights).eval()
-    pretrained = weights == "imagenet"
-    about = {"backbone": backbone, "weights": "imagenet" if pretrained else "", "seed": None if pretrained else seed}
-    pinned = pretrained and backbone == "efficientnet_lite0"
-    about["weights_sha256"] = WEIGHTS_SHA256 if pinned else state_sha256(extractor.state_dict())
-    about["layers"] = layers = LAYERS.get(backbone, {"last": extractor.features})
-    about |= {"size": size, "radiographs_sha256": radiographs.card["sha256"]}
-    key = hashlib.sha256(json.dumps([FORMAT, about], sort_keys=True).encode()).hexdigest()
-    try:
-        present = FeatureSet.load(folder)
-        if present.card.get("key") == key:
-            return present
-    except (FileNotFoundError, ValueError):
-        pass  # nothing there, or nothing of use
-
+    about = provenance(extractor, backbone, weights, seed) | {"size": size}
+    about |= {"radiographs_sha256": radiographs.card["sha256"]}
+    layers, key = about["layers"], hashlib.sha256(json.dumps([FORMAT, about], sort_keys=True).encode()).hexdigest()
+    if (present := _present(folder, key)) is not None:
+        return present
     radiographs.verify()
-    partial, request = folder.with_name(folder.name + ".partial"), f"{key} {batch_size} {device}"
-    if not ((partial / "request").is_file() and (partial / "request").read_text() == request):
-        shutil.rmtree(partial, ignore_errors=True)
-        write_text(partial / "request", request)
+    partial = _continued(folder, f"{key} {batch_size} {device}")
     shape, read = (len(radiographs), sum(layers.values())), _reader(extractor.to(device), [*layers][1:], size, device)
     with _all_cores():
         _append(
@@ -119,6 +107,37 @@ def of_config(radiographs, config: TrainConfig, folder, **options):
 def place(folder, backbone: str, weights: str) -> Path:
     """Where the features of one backbone lie: ``<folder>/efficientnet_lite0-imagenet``."""
     return Path(folder) / f"{backbone}-{weights or 'random'}"
+
+
+def provenance(extractor: VisualExtractor, backbone: str, weights: str, seed: int) -> dict:
+    """Where features come from: backbone, weights and their SHA-256, the seed of random ones, layers and widths."""
+    pretrained = weights == "imagenet"
+    pinned = pretrained and backbone == "efficientnet_lite0"
+    return {
+        "backbone": backbone,
+        "weights": "imagenet" if pretrained else "",
+        "seed": None if pretrained else seed,
+        "weights_sha256": WEIGHTS_SHA256 if pinned else state_sha256(extractor.state_dict()),
+        "layers": LAYERS.get(backbone, {"last": extractor.features}),
+    }
+
+
+def _present(folder: Path, key: str) -> FeatureSet | None:
+    """The features that the folder holds, if they are those of ``key``."""
+    try:
+        present = FeatureSet.load(folder)
+    except (FileNotFoundError, ValueError):
+        return None  # nothing there, or nothing of use
+    return present if present.card.get("key") == key else None
+
+
+def _continued(folder: Path, request: str) -> Path:
+    """``<folder>.partial``: what an interrupted run of the same request left there, or emptied."""
+    partial = folder.with_name(folder.name + ".partial")
+    if not ((partial / "request").is_file() and (partial / "request").read_text() == request):
+        shutil.rmtree(partial, ignore_errors=True)
+        write_text(partial / "request", request)
+    return partial
 
 
 def _reader(extractor, earlier: list[str], size: int, device: str) -> Callable[[np.ndarray], np.ndarray]:

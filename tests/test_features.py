@@ -11,6 +11,8 @@ from conftest import make_tiny
 from safetensors.numpy import load_file, save_file
 
 from cmdml import features as module
+from cmdml.efficientnet import WEIGHTS_SHA256, state_sha256
+from cmdml.extractors import VisualExtractor
 from cmdml.features import FeatureSet, extract
 from cmdml.findings import KEYS
 
@@ -307,3 +309,14 @@ def test_a_training_on_features_names_the_radiographs_and_the_features(films, wh
         held = json.loads((tmp_path / name / "config.json").read_text())
         assert held["data_sha256"] == films.card["sha256"]
         assert held.get("features_sha256") == (whole.card["sha256"] if name == "features" else None)
+
+
+def test_the_provenance_tells_weights_and_seed(films):
+    extractor = VisualExtractor("small_cnn", "")
+    about = module.provenance(extractor, "small_cnn", "", 7)
+    assert about == {"backbone": "small_cnn", "weights": "", "seed": 7, "layers": {"last": extractor.features},
+                     "weights_sha256": state_sha256(extractor.state_dict())}  # fmt: skip
+    about = module.provenance(extractor, "resnet18", "imagenet", 7)
+    assert about["weights"] == "imagenet" and about["seed"] is None
+    assert about["weights_sha256"] == state_sha256(extractor.state_dict())  # pinned for one backbone only
+    assert module.provenance(extractor, "efficientnet_lite0", "imagenet", 0)["weights_sha256"] == WEIGHTS_SHA256

@@ -17,7 +17,6 @@ import torch.nn.functional as F
 from tqdm import tqdm
 
 from cmdml import store
-from cmdml.config import TrainConfig
 from cmdml.efficientnet import WEIGHTS_SHA256, state_sha256
 from cmdml.extractors import VisualExtractor
 from cmdml.feature_set import FORMAT, FeatureSet, csv_text, write_card
@@ -89,11 +88,12 @@ def extract(
     return FeatureSet.load(folder)
 
 
-def of_config(radiographs, config: TrainConfig, folder, **options):
+def of_config(radiographs, config, folder, **options):
     """What a training with this configuration reads: the radiographs, or with ``tune="frozen"`` their features.
 
     Parameters
     ----------
+    config : TrainConfig, of which ``tune``, ``backbone`` and ``weights`` are read.
     folder : of all features of these radiographs, one folder inside for each backbone (:func:`place`); what is there
         is opened, not extracted again.
     **options : of :func:`extract`.

@@ -105,7 +105,8 @@ def learning_rates(sweeps: dict) -> pd.DataFrame | None:
         tried = sweep.get("tuning")
         if tried is None or tried.empty:
             continue
-        table = tried.pivot(index="method", columns="lr", values="val_seen_auroc").map("{:.3f}".format)
+        table = tried.pivot(index="method", columns="lr", values="val_seen_auroc")
+        table = table.map("{:.3f}".format, na_action="ignore").astype(object)
         for row in tried[tried.used].itertuples():
             table.loc[row.method, row.lr] += " ✓"
         table = table.reindex(tried.method.unique()).rename(index=label, columns="{:g}".format)

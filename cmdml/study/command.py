@@ -28,6 +28,7 @@ import json  # noqa: E402
 import shlex  # noqa: E402
 import subprocess  # noqa: E402
 import tempfile  # noqa: E402
+import time  # noqa: E402
 from pathlib import Path  # noqa: E402
 
 import yaml  # noqa: E402
@@ -100,15 +101,17 @@ def snakemake(target: str, given: dict, cores: str) -> int:
 
 
 def end(process: subprocess.Popen) -> None:
-    """End a process and everything it started: asked first, then not."""
+    """End Snakemake, which would report at length that its jobs were ended, then its jobs: asked first, then not."""
+    process.kill()
+    process.wait()
     for sign in (signal.SIGTERM, signal.SIGKILL):
         try:
             os.killpg(process.pid, sign)
-            process.wait(PATIENCE)
-        except ProcessLookupError:
+            for _ in range(10 * PATIENCE):
+                time.sleep(0.1)
+                os.killpg(process.pid, 0)
+        except (ProcessLookupError, PermissionError):  # none is left, or none that is ours
             return
-        except subprocess.TimeoutExpired:
-            continue
 
 
 def main(target: str, options: dict) -> int:

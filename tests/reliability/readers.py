@@ -164,8 +164,8 @@ def of_counts(root, out):
 
 
 def of_film(root, out):
-    return Found([decode(root / "images" / name, 8).tobytes() for name in sorted(
-        path.name for path in (root / "images").iterdir())])
+    names = [f"{i // 2 + 1:08d}_{i % 2:03d}.png" for i in range(made.FILMS)]
+    return Found([decode(root / "images" / name, 8).tobytes() for name in names])
 
 
 READERS = {

@@ -10,6 +10,7 @@ import os
 import sys
 import tempfile
 import time
+import warnings
 import zlib
 from collections import Counter
 from contextlib import ExitStack, contextmanager
@@ -37,10 +38,14 @@ def _accepts(*given, **named):
     return None
 
 
+def _read_only(folder, *given, **named):
+    return json.loads((Path(folder) / "seal.json").read_bytes())
+
+
 # What is broken on purpose: (where, what it becomes, which reader or step, the fault that must be reported).
 PLANTED = {
     "pixels are not hashed": ("cmdml.radiographs.RadiographSet.verify", _accepts, "set", "silent"),
-    "a training's seal is not read": ("cmdml.run_folder.check_seal", _accepts, "training", "silent"),
+    "a training's seal is not compared": ("cmdml.run_folder.check_seal", _read_only, "training", "silent"),
     "features are not hashed": ("cmdml.feature_set._same", _accepts, "features", "silent"),
     "a checkpoint's hash is not compared": ("cmdml.checkpoint._digest", lambda *_: "same", "checkpoint", "silent"),
     "vectors are not hashed": ("cmdml.semantics._sha256", lambda *_: "same", "vectors", "silent"),
@@ -223,6 +228,7 @@ def main() -> int:
     parser.add_argument("--out", default="data/results/reliability")
     given = parser.parse_args()
     torch.set_num_threads(1)
+    warnings.simplefilter("ignore")  # of libraries, by the thousand
     started, until = datetime.now(UTC), time.monotonic() + 60 * given.minutes
     commit = str(run.CODE["commit"])[:12] + ("-dirty" if run.CODE["dirty"] else "")
     journal = Journal(run.resolve(f"runs/torture/{commit}-{given.seed}"))

@@ -22,7 +22,7 @@ from cmdml.extractors import VisualExtractor
 from cmdml.feature_set import FORMAT, FeatureSet, csv_text, write_card
 from cmdml.files import naming, write_text
 from cmdml.radiographs import RadiographSet
-from cmdml.writing import intact_rows, note_rows, only_writer
+from cmdml.writing import clear_unless_files, intact_rows, note_rows, only_writer
 
 __all__ = ["LAYERS", "FeatureSet", "extract", "of_config"]
 
@@ -137,6 +137,7 @@ def _present(folder: Path, key: str) -> FeatureSet | None:
 def _continued(folder: Path, request: str) -> Path:
     """``<folder>.partial``: what an interrupted run of the same request left there, or emptied."""
     partial = folder.with_name(folder.name + ".partial")
+    clear_unless_files(partial)
     if not ((partial / "request").is_file() and (partial / "request").read_bytes() == request.encode()):
         shutil.rmtree(partial, ignore_errors=True)
         write_text(partial / "request", request)

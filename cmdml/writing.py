@@ -75,6 +75,7 @@ def rows_to_keep(partial: Path, lines: list[str], size: int) -> int:
     The folder's file ``request`` holds these lines; afterwards it holds those of now, and no row that is not of now.
     """
     note, lines = partial / "request", [f"{size} {line}" for line in lines]
+    clear_unless_files(partial)
     try:
         before = note.read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError):
@@ -88,6 +89,12 @@ def rows_to_keep(partial: Path, lines: list[str], size: int) -> int:
             os.truncate(pixels, keep)  # before the new lines are noted: a kill in between costs rows, no more
         write_text(note, "\n".join(lines))
     return same
+
+
+def clear_unless_files(partial: Path) -> None:
+    """Remove an interrupted run's folder that holds a pipe, a link or a folder: none is ours, a pipe would hang."""
+    if any(path.is_symlink() or not path.is_file() for path in partial.glob("*")):
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def fill_rows(path: Path, shape: tuple[int, int, int], fill: Callable[[np.ndarray], object]) -> None:

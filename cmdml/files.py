@@ -24,9 +24,11 @@ def naming(path):
     except SafetensorError as error:  # its writer wraps the system's errors
         raise OSError(f"{path}: {' '.join(str(error).split())}{_AGAIN}") from error
     except OSError as error:
-        if error.errno is None or str(error.strerror).endswith(_AGAIN):
+        if error.errno is None or str(error).endswith(_AGAIN):
             raise  # a sentence of ours
-        raise OSError(error.errno, f"{error.filename or path}: {error.strerror or error}{_AGAIN}") from error
+        named = type(error)(f"{error.filename or path}: {error.strerror or error}{_AGAIN}")
+        named.errno = error.errno
+        raise named from error
 
 
 def write_whole(path, write: Callable[[Path], object]) -> Path:

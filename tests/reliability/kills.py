@@ -334,9 +334,16 @@ class Bench:
 
     def not_allowed(self) -> tuple[str, str]:
         """Nobody may write here."""
+
+        def before():
+            self.work()  # it imports what it needs, which nobody may not
+            self.afresh()
+            os.chmod(self.root, 0o555)
+            if not os.getuid():
+                os.setresuid(NOBODY, NOBODY, NOBODY)
+
         self.afresh()
-        os.chmod(self.root, 0o555)
-        first = Fork(self.work, before=lambda: os.setresuid(NOBODY, NOBODY, NOBODY) if not os.getuid() else None).end()
+        first = Fork(self.work, before).end()
         os.chmod(self.root, 0o755)
         return self.refused(first)
 

@@ -24,7 +24,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from reliability import disk, kills, readers  # noqa: E402
+from reliability import disk, kills, made, readers  # noqa: E402
 
 from cmdml.study import results, run  # noqa: E402
 
@@ -101,8 +101,9 @@ def unveil(name: str, rng, place: Path, tries: int = 300) -> tuple[str, str]:
     _, _, kind, fault = PLANTED[name]
     if kind in kills.STEPS:
         bench = kills.Bench(kind, place / "case")
-        epochs = [(file, line) for (file, line), n in sorted(bench.lines.items()) if file == "checkpoint.py" and n > 1]
-        at = (*epochs[0], 2)  # as the second epoch is about to be kept
+        once_an_epoch = [place for place, n in sorted(bench.lines.items())
+                         if place[0] == "checkpoint.py" and n == made.CONFIG.epochs]  # fmt: skip
+        at = (*once_an_epoch[0], 2)  # as the second epoch is about to be kept
         with planted(name):
             outcome, why = bench.kill(at)
         return ("seen" if outcome == fault else "missed"), f"{outcome} {why}"

@@ -97,7 +97,8 @@ def grown(root):
 
 def a_rotation(root, work):
     """Its profile without laying out the features again."""
-    with mock.patch.object(made, "features"), mock.patch.object(anatomy, "methods", lambda plan: FEW):
+    less = {"methods": lambda plan: FEW, "PROTOCOLS3": ("abnormal",), "STRATA": ("none",)}
+    with mock.patch.object(made, "features"), mock.patch.multiple(anatomy, **less):
         return work(made.rotation_profile(root))
 
 

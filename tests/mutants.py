@@ -170,10 +170,13 @@ def rooms(file: str) -> tuple[list[str], list[str]]:
     if len(inside.parts) > 2:  # sources/phantom/signs: tests/sources/test_phantom.py
         patterns.append(f"{inside.parent.parent}/test_{inside.parent.name}*.py")
     own = sorted({path for pattern in patterns for path in (ROOT / "tests").glob(pattern)})
-    name = ".".join(("cmdml", *inside.parts))
-    asks = re.compile(rf"{re.escape(name)}\b|from {re.escape(name.rpartition('.')[0])} import .*\b{inside.name}\b")
+    name = ".".join(("cmdml", *inside.parts)).removesuffix(".__init__")
+    last = name.rpartition(".")[2]
+    asks = re.compile(rf"{re.escape(name)}\b|from {re.escape(name.rpartition('.')[0])} import .*\b{last}\b")
     others = [path for path in sorted((ROOT / "tests").rglob("test_*.py"))
               if path not in own and asks.search(path.read_text(encoding="utf-8"))]  # fmt: skip
+    if not own and not others:  # nobody knows it by name: its whole room
+        others = sorted((ROOT / "tests" / inside.parent).glob("test_*.py"))
     return [str(path.relative_to(ROOT)) for path in own], [str(path.relative_to(ROOT)) for path in others]
 
 
@@ -298,7 +301,8 @@ def main() -> None:
                 rows = [done[mutant["id"]] for mutant in mutants if mutant["id"] in done]
                 given.out.with_suffix(".md").write_text(table(rows))
                 state = "killed  " if row["killed"] else "ALIVE   "
-                print(f"{state}{row['file']}:{row['line']}  {row['what']}  [{row['by']}, {row['seconds']} s]", flush=True)
+                said = f"{row['file']}:{row['line']}  {row['what']}  [{row['by']}, {row['seconds']} s]"
+                print(state + said, flush=True)
     print("\n" + table([done[mutant["id"]] for mutant in mutants]))
 
 

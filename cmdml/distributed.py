@@ -2,8 +2,8 @@
 
 All processes draw the same order and the same augmentation; process r works on part r of the batch, gradients are
 averaged, and batch normalisation sees the statistics of the whole batch. So losses and weights are those of one
-process, to rounding, but for dropout, of which every process draws its own masks. ``python -m torch.distributed.run`` starts the
-processes (:func:`launch`); :func:`cmdml.training.fit` finds itself among them by their environment.
+process, to rounding, but for dropout, of which every process draws its own masks. ``python -m torch.distributed.run``
+starts the processes (:func:`launch`); :func:`cmdml.training.fit` finds itself among them by their environment.
 """
 
 from __future__ import annotations

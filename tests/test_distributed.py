@@ -23,7 +23,7 @@ from cmdml.training import fit
 
 # Without dropout, of which every process draws its own masks. 25 does not divide the films: batches are uneven. AdamW
 # divides by the gradient's size, so rounding reaches the weights in proportion to the learning rate.
-CONFIG = TrainConfig(backbone="small_cnn", dim=8, hidden=8, dropout=0.0, epochs=2, batch_size=25, lr=1e-3, seed=3,
+CONFIG = TrainConfig(backbone="small_cnn", dim=8, hidden=8, dropout=0.0, epochs=2, batch_size=25, lr=3e-4, seed=3,
                      objective="focused_tau")  # fmt: skip
 
 

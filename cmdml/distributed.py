@@ -14,6 +14,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -61,6 +62,16 @@ class Team:
         """Until all processes have come this far."""
         if self.size > 1:
             dist.barrier()
+
+
+    @contextmanager
+    def first(self):
+        """A block that the first process runs before the others."""
+        if self.rank:
+            self.wait()
+        yield
+        if not self.rank:
+            self.wait()
 
 
 ALONE = Team()

@@ -114,11 +114,8 @@ def fit(
         return TrainedRun(kept.model.eval(), pd.DataFrame(kept.state["history"]), kept.embeddings(), None)
     out, team = Path(out), join(accelerator)
     partition.radiographs.verify()  # nobody changed what is about to be learnt
-    if team.rank:
-        team.wait()  # the first process claims the folder
-    run, checkpoint = claim(out, partition, vectors, config), out / "checkpoint.safetensors"
-    if not team.rank:
-        team.wait()
+    with team.first():  # one process claims the folder, the others see that it is theirs
+        run, checkpoint = claim(out, partition, vectors, config), out / "checkpoint.safetensors"
     if (out / SEAL).exists():
         return load_run(out)
     kept = _Training(partition, vectors, config, accelerator, team)
@@ -126,10 +123,9 @@ def fit(
         kept.state = load_checkpoint(checkpoint, kept.parts, run)
     team.wait()  # all have read it before the first writes the next
     kept.run(lambda: team.rank or save_checkpoint(checkpoint, kept.state, kept.parts, run), progress and not team.rank)
-    embeddings = kept.embeddings()
+    made = pd.DataFrame(kept.state["history"]), kept.embeddings(), kept.state["learnt"]
     if not team.rank:
-        history = pd.DataFrame(kept.state["history"])
-        save_run(out, kept.state["weights"], history, embeddings, kept.state["learnt"])
+        save_run(out, kept.state["weights"], *made)
         checkpoint.unlink(missing_ok=True)
     team.wait()
     return load_run(out)

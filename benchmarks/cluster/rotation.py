@@ -48,6 +48,7 @@ def disturb(process) -> list[dict]:
             subprocess.run(["scancel", running[0]], check=True)
             events.append({"event": "cancelled", "job": running[0]})
         elif len(events) == 1 and set(running) - {events[0]["job"]}:
+            time.sleep(15)  # the controller saves its state every few seconds; what was younger would be lost
             subprocess.run([SLURM, "kill-controller"], check=True)
             time.sleep(2)
             subprocess.run([SLURM, "start-controller"], check=True)

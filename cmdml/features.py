@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,8 +21,9 @@ from cmdml.efficientnet import WEIGHTS_SHA256, state_sha256
 from cmdml.extractors import VisualExtractor
 from cmdml.feature_set import FORMAT, FeatureSet, csv_text, write_card
 from cmdml.files import write_text
+from cmdml.radiographs import RadiographSet
 
-__all__ = ["LAYERS", "FeatureSet", "extract"]
+__all__ = ["LAYERS", "FeatureSet", "extract", "of_config"]
 
 # Pooled channels that are kept, the backbone's last block first. Small signs are gone from its 7 x 7 maps: an earlier
 # block, of 14 x 14, is kept beside it. Backbones that are not listed keep their own feature vector.
@@ -84,6 +86,27 @@ def extract(
     card |= {"columns": store.column_kinds(radiographs.table), **about, "key": key}
     _publish(partial, folder, csv_text(radiographs.table), card)
     return FeatureSet.load(folder)
+
+
+def of_config(radiographs, config, folder, **options):
+    """What a training with this configuration reads: the radiographs, or with ``tune="frozen"`` their features.
+
+    Parameters
+    ----------
+    config : TrainConfig, of which ``tune``, ``backbone`` and ``weights`` are read.
+    folder : of all features of these radiographs, one folder inside for each backbone (:func:`place`); what is there
+        is opened, not extracted again.
+    **options : of :func:`extract`.
+    """
+    if config.tune != "frozen":
+        return radiographs
+    at = place(folder, config.backbone, config.weights)
+    return extract(radiographs, at, backbone=config.backbone, weights=config.weights, **options)
+
+
+def place(folder, backbone: str, weights: str) -> Path:
+    """Where the features of one backbone lie: ``<folder>/efficientnet_lite0-imagenet``."""
+    return Path(folder) / f"{backbone}-{weights or 'random'}"
 
 
 def provenance(extractor: VisualExtractor, backbone: str, weights: str, seed: int) -> dict:
@@ -181,3 +204,15 @@ def _publish(partial: Path, folder: Path, table: str, card: dict) -> None:
     for name in ("features.safetensors", "table.csv", "card.json"):
         os.replace(partial / name, folder / name)
     shutil.rmtree(partial)
+
+
+def main(radiographs: str, folder: str, backbone: str, weights: str = "") -> None:
+    """``python -m cmdml.features RADIOGRAPHS FOLDER BACKBONE [WEIGHTS]``: one job, so that trainings need not race."""
+    extract(RadiographSet.load(radiographs), place(folder, backbone, weights), backbone=backbone, weights=weights)
+
+
+if __name__ == "__main__":
+    try:
+        main(*sys.argv[1:])
+    except (ValueError, OSError) as error:
+        sys.exit(f"no features were extracted. {error}")

@@ -20,7 +20,7 @@ READY   := .venv/ready-$(shell cat requirements.lock pyproject.toml | cksum | cu
 COMMAND := $(BIN)/python -m cmdml.study.command
 
 .DEFAULT_GOAL := help
-.PHONY: help install bench book study sweep rotation plan-nih results readme test mutants lint lab clean
+.PHONY: help install bench book study sweep rotation plan-nih results readme test torture mutants lint lab clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):[^#]*## /  make \1|/' | column -t -s '|'
@@ -63,11 +63,15 @@ bench: $(READY)  ## measure this machine into data/results/benchmarks (NIH_1024=
 	$(BIN)/python benchmarks/train_step.py --out runs/benchmarks
 	$(BIN)/python benchmarks/loss.py --out runs/benchmarks
 	$(BIN)/python benchmarks/bootstrap.py --out runs/benchmarks
+	$(BIN)/python benchmarks/sealing.py --out runs/benchmarks
 	test -z "$$NIH_1024" || $(BIN)/python benchmarks/prepare.py "$$NIH_1024" --out runs/benchmarks
 	mkdir -p data/results/benchmarks && cp runs/benchmarks/*.json data/results/benchmarks
 
 test: $(READY)  ## run the tests
 	$(BIN)/python -m pytest
+
+torture: $(READY)  ## kills, bad inputs, full disks, races by the thousand; half an hour on two cores, goes on where it was stopped
+	$(BIN)/python tests/reliability/torture.py
 
 mutants: $(READY)  ## plant 200 bugs, one at a time, and see whether the tests notice
 	$(BIN)/python tests/mutants.py --count 200

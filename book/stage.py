@@ -66,7 +66,7 @@ COLUMNS = {
     "slowest": "slowest", "per_second": "per second", "images_per_s": "images / s", "ratio": "ratio",
     "ratio_per_core": "ratio per core", "cpu_ms_per_image": "CPU ms / image", "ms_per_image": "ms / image",
     "peak_above_imports_mib": "peak memory above imports, MiB", "store_mib": "store, MiB", "gflops": "GFLOP/s",
-    "limit": "share of the limit", "max_difference": "largest difference",
+    "limit": "share of the limit", "share": "share of the time", "max_difference": "largest difference",
 }  # fmt: skip
 
 
@@ -80,6 +80,8 @@ def _number(value) -> str:
 def benchmarks(page: Path) -> None:
     """Fill the page's marked places, one for each table of each file of data/results/benchmarks."""
     for file in sorted((ROOT / "data/results/benchmarks").glob("*.json")):
+        if f"<!-- {file.stem} " not in page.read_text(encoding="utf-8"):
+            continue  # another page's
         found = json.loads(file.read_text())
         machine, versions = found["machine"], found["versions"]
         code = (found["commit"] or "unknown")[:12] + (", with changes" if found["dirty"] else "")
@@ -93,6 +95,29 @@ def benchmarks(page: Path) -> None:
                 align = ["left" if name == "" else "right" for name in shown]
                 fill(page, f"{file.stem} {key}", shown.to_markdown(index=False, disable_numparse=True, colalign=align) +
                 f"\n\n*{where}*")
+
+
+def reliability(page: Path) -> None:
+    """Fill the page's marked places with what the long trial found."""
+    folder = ROOT / "data/results/reliability"
+    if not (folder / "manifest.json").is_file():
+        return
+    about = manifest_of(folder)
+    for name in sorted(about["files"]):
+        table = pd.read_csv(folder / name)
+        align = ["left", *["right"] * (table.shape[1] - 1)]
+        text = table.to_markdown(index=False, disable_numparse=True, colalign=align)
+        fill(page, f"reliability {Path(name).stem}", text)
+    tried, planned = sum(about["tried"].values()), sum(about["planned"].values())
+    code = (about["commit"] or "unknown")[:12] + (", with changes" if about["dirty"] else "")
+    machine = about["machine"]
+    lines = [
+        f"{tried:,} trials of {planned:,} planned, {about['faults']:,} faults. Seed {about['seed']}, "
+        f"{about['started'][:10]}, {about['cores_used']} of {machine['cores']} cores, {machine['system']}; "
+        f"Python {about['python']}, torch {about['versions']['torch']}; code `{code}`.",
+        *(f"Not tried: {why}." for why in about["skipped"]),
+    ]
+    fill(page, "reliability about", " ".join(lines))
 
 
 def stage(run_dir: str) -> Path:
@@ -119,6 +144,8 @@ def stage(run_dir: str) -> Path:
     (out / "book/figures").mkdir(exist_ok=True)
     figures.loss_figure().savefig(out / "book/figures/loss.svg", bbox_inches="tight", metadata={"Date": None})
     benchmarks(out / "book/performance.md")
+    reliability(out / "book/reliability.md")
+    benchmarks(out / "book/reliability.md")
     rotation = ROOT / ROTATION
     if (rotation / "manifest.json").is_file():  # the same lines, table and figure as in the README
         fill(out / "book/intro.md", "answer", answer(rotation))
@@ -182,7 +209,7 @@ def readme() -> None:
         for file in (main, *others):
             if not file.exists():
                 continue
-            about = json.loads(file.with_name("manifest.json").read_text())
+            about = manifest_of(file.parent, ["summary.csv"])
             summary = pd.read_csv(file).set_index(["protocol", "metric"])
             for protocol, images in (("abnormal", about["images_test_abnormal"]), ("all", about["images_test"])):
                 cells = (summary.loc[(protocol, f"auroc_{mean}")] for mean in "SUH")

@@ -2,6 +2,7 @@
 
 import math
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +15,13 @@ from tqdm import tqdm
 from cmdml.batches import Batches
 from cmdml.checkpoint import load_checkpoint, save_checkpoint
 from cmdml.config import TrainConfig
-from cmdml.distributed import ALONE, fabric_of, join, over_the_whole_batch
-from cmdml.files import SEAL
+from cmdml.distributed import ALONE, Team, fabric_of, join, over_the_whole_batch
+from cmdml.files import SEAL, naming
 from cmdml.objectives import OBJECTIVES, USES
 from cmdml.optimisation import optimizer_of, train_epoch, trained_parts
 from cmdml.radiographs import Partition
 from cmdml.run_folder import TrainedRun, build_model, claim, load_run, save_run
+from cmdml.writing import only_writer
 
 __all__ = ["TrainConfig", "TrainedRun", "build_model", "embed", "fit", "load_run", "seen_validation_auroc"]
 
@@ -106,6 +108,8 @@ def fit(
     ValueError
         If ``out`` holds a run of another configuration or a damaged one, ``config.tune`` does not fit the data, or
         the loss or a validation score is no longer finite, or validation has no seen finding to choose an epoch by.
+    OSError
+        No space, no permission, or another process trains in ``out``; the sentence names path and process.
     """
     _check_data(partition, config)
     if out is None:
@@ -114,21 +118,34 @@ def fit(
         return TrainedRun(kept.model.eval(), pd.DataFrame(kept.state["history"]), kept.embeddings(), None)
     out, team = Path(out), join(accelerator)
     partition.radiographs.verify()  # nobody changed what is about to be learnt
-    with team.first():  # one process claims the folder, the others see that it is theirs
-        run, checkpoint = claim(out, partition, vectors, config), out / "checkpoint.safetensors"
     if (out / SEAL).exists():
+        claim(out, partition, vectors, config)
         return load_run(out)
-    kept = _Training(partition, vectors, config, accelerator, team)
+    with naming(out), nullcontext() if team.rank else only_writer(out):
+        with team.first():  # one process claims the folder, the others see that it is theirs
+            run = claim(out, partition, vectors, config)
+        if not (out / SEAL).exists():  # else another finished it since we looked
+            _train(out, run, _Training(partition, vectors, config, accelerator, team), team, progress)
+    return load_run(out)
+
+
+def _train(out: Path, run: str, kept: "_Training", team: Team, progress: bool) -> None:
+    """From the checkpoint, if there is one, to the sealed folder; only the first process writes."""
+    checkpoint = out / "checkpoint.safetensors"
     if checkpoint.exists():
         kept.state = load_checkpoint(checkpoint, kept.parts, run)
     team.wait()  # all have read it before the first writes the next
-    kept.run(lambda: team.rank or save_checkpoint(checkpoint, kept.state, kept.parts, run), progress and not team.rank)
+    try:
+        kept.run(lambda: team.rank or save_checkpoint(checkpoint, kept.state, kept.parts, run),
+                 progress and not team.rank)  # fmt: skip
+    except ValueError:  # it diverged: nothing to go on from, and nothing in the way of a better configuration
+        checkpoint.unlink(missing_ok=True)
+        raise
     made = pd.DataFrame(kept.state["history"]), kept.embeddings(), kept.state["learnt"]
     if not team.rank:
         save_run(out, kept.state["weights"], *made)
         checkpoint.unlink(missing_ok=True)
     team.wait()
-    return load_run(out)
 
 
 class _Training:

@@ -267,7 +267,7 @@ def test_a_file_with_just_ones_own_findings(tmp_path, head):
 @pytest.mark.parametrize(
     ("raw", "says"),
     [
-        (b"extra_findings:\n- key: A\n  key: B\n", "key is given twice"),
+        (b"extra_findings:\n- key: A\n  key: B\n", "the key .key. stands there twice"),
         ("- {key: \u00d6dem}".encode("latin-1"), "is not UTF-8"),
         (b"", "must hold `findings` or `extra_findings`"),
         (b"extra_findings: []", "at least one finding"),

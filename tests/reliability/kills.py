@@ -47,7 +47,7 @@ SECONDS = 300
 TIMES = ("started", "wall_seconds", "seconds_per_run", "train_seconds", "seconds", "sealed", "sha256")
 REFUSALS = ("ValueError", "OSError", "PermissionError", "FileNotFoundError")
 NOBODY = 65534
-LEFT = ("partial", ".new.", ".lock", ".rows")
+LEFT = ("partial", ".new.", ".rows")
 
 
 @dataclass(frozen=True)
@@ -234,6 +234,8 @@ def state(root: Path) -> dict[str, str]:
     out = {}
     for path in sorted(root.rglob("*")):
         name = str(path.relative_to(root))
+        if path.suffix == ".lock":
+            continue  # of a dead process: the next one takes it over, and nobody waits for it
         if path.is_file():
             out[name] = hashlib.sha256(_timeless(path)).hexdigest()
         if any(word in path.name for word in LEFT):

@@ -13,6 +13,7 @@ import pandas as pd
 
 from cmdml.store import brief
 
+MOST = 1 << 30  # bytes of a table or a film; the largest of ChestX-ray14 hold 10 million
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
@@ -29,6 +30,8 @@ def read_bytes(path: Path) -> bytes:
             raise FileNotFoundError(f"{path}: no such file; add it, or check the path")
         if not path.is_file():
             raise ValueError(f"{path} is not a regular file; put a plain file there")
+        if path.stat().st_size > MOST:
+            raise ValueError(f"{path} holds {path.stat().st_size:,} bytes, no table or film; put a plain file there")
         return path.read_bytes()
     except FileNotFoundError:
         raise

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
@@ -34,7 +34,7 @@ class OwnWords:
     name: str
     signs: tuple[str, ...]
     text: str
-    vector: Tensor
+    vector: Tensor = field(repr=False)
     leans_on: tuple[tuple[str, float, float], ...]
     untaught: tuple[str, ...]
 

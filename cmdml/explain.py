@@ -15,7 +15,7 @@ from cmdml.prediction import Predictions
 
 METHODS = ("occlusion", "gradcam")
 DEFAULT = "occlusion"
-WINDOW, STRIDE = 8, 16  # the grey square that hides a part of the film is size / 8 wide and moves by size / 16
+WINDOW, STRIDE = 8, 16  # the square that hides a part of the film is size / 8 wide and moves by size / 16
 
 
 class OneScore(nn.Module):
@@ -43,8 +43,9 @@ def heat(head: Head, pixels, vector: Tensor, method: str = DEFAULT) -> np.ndarra
     vector : (E,)
         The semantic vector of the finding.
     method : "occlusion" or "gradcam"
-        ``occlusion``: by how much the score falls when a square of the film's mean grey hides the place, the mean over
-        all squares that do (Zeiler and Fergus 2014). ``gradcam``: the last maps of the extractor, weighted by the mean
+        ``occlusion``: by how much the score falls when a square of the film is replaced by that of the mean normal film
+        (of a blurred film, where the head carries no normal one), the mean over all squares that hold the place (after
+        Zeiler and Fergus 2014, whose square was grey). ``gradcam``: the last maps of the extractor, weighted by the mean
         gradient of the score, positive part (Selvaraju et al. 2017).
 
     Returns
@@ -69,10 +70,19 @@ def heat(head: Head, pixels, vector: Tensor, method: str = DEFAULT) -> np.ndarra
         window, stride = max(1, size // WINDOW), max(1, size // STRIDE)
         with torch.inference_mode():
             found = Occlusion(score).attribute(
-                image, (1, window, window), strides=(1, stride, stride), baselines=image.mean().item(),
+                image, (1, window, window), strides=(1, stride, stride), baselines=_unremarkable(head, image),
                 perturbations_per_eval=32,
             )  # fmt: skip
     return found[0, 0].float().numpy()
+
+
+def _unremarkable(head: Head, image: Tensor) -> Tensor:
+    """What a hidden place shows instead: the mean normal film, at the brightness and contrast of this one."""
+    if "normal_film" in head.reference:
+        normal = head.reference["normal_film"][None, None].float()
+        return (normal - normal.mean()) / normal.std() * image.std() + image.mean()
+    width = 2 * (image.shape[-1] // 8) + 1
+    return F.avg_pool2d(image, width, stride=1, padding=width // 2, count_include_pad=False)
 
 
 def peak(heat_map: np.ndarray) -> tuple[int, int]:

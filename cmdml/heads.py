@@ -5,7 +5,7 @@
 ``weights.safetensors``   the run's: the model, without the backbone where that was frozen
 ``reference.safetensors`` what a score is set beside: ``normal_visual`` (n, D), the normal validation films in the joint
                           space; ``attributes`` (A, E), the vector of every sign, and ``centre`` (E), for words of one's
-                          own; ``film_mean``, ``film_scale`` (F), ``film_components`` (K, F), ``film_variances`` (K),
+                          own; ``normal_film`` (size, size), the mean of normal training films; ``film_mean``, ``film_scale`` (F), ``film_components`` (K, F), ``film_variances`` (K),
                           ``film_noise`` (1), the films it knows (:mod:`cmdml.familiar`)
 ``card.json``             size, backbone by hash, semantics, data, licence, thresholds, what was measured
 ``README.md``             the same for people
@@ -119,7 +119,8 @@ def load_head(folder: str | Path) -> Head:
     return Head(folder, card, config, findings, model.eval(), load_file(folder / "reference.safetensors"))
 
 
-def make_head(run, data, folder, *, semantics: str, semantic_model: str, name: str, about=None, readme=None) -> Head:
+def make_head(run, data, folder, *, semantics: str, semantic_model: str, name: str, about=None, readme=None,
+              normal_film=None) -> Head:  # fmt: skip
     """Make a head of a finished training and the films that it was trained on.
 
     Parameters
@@ -137,6 +138,8 @@ def make_head(run, data, folder, *, semantics: str, semantic_model: str, name: s
         Plain values that go into the card: the command, what was measured.
     readme : callable, optional
         ``readme(card)`` gives the page for people; by default a short one.
+    normal_film : (size, size) uint8, optional
+        The mean of normal films, where ``data`` holds features and no films.
 
     Raises
     ------
@@ -162,6 +165,10 @@ def make_head(run, data, folder, *, semantics: str, semantic_model: str, name: s
     visual = torch.from_numpy(trained.embeddings["visual"][[place[row] for row in kept.tolist()]])
     familiar = Familiar.fit(_features(trained.model, data, learnt), _features(trained.model, data, val))
     reference = {"normal_visual": visual, **_words(semantics, semantic_model), **familiar.tensors()}
+    if normal_film is None and data.pixels.ndim == 3:
+        normal_film = data.pixels[learnt[~labels[learnt].any(1)][:NORMALS]].mean(0).round().astype(np.uint8)
+    if normal_film is not None:
+        reference["normal_film"] = torch.from_numpy(np.array(normal_film, np.uint8))
     card = {
         "name": name, "notice": NOTICE, "size": data.size, "semantics": semantics, "semantic_model": semantic_model,
         "attributes": load_attributes(), "features": _backbone(data), "normal_films": len(kept),

@@ -12,6 +12,8 @@ import argparse
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
+from PIL import Image
 
 from cmdml.evaluation.metrics import evaluate
 from cmdml.evaluation.testset import embedded
@@ -35,6 +37,13 @@ def radiographs(name: str, parameters: dict, folder: Path):
         return FeatureSet.load(HEADS.parent / "features" / "nih-mini-efficientnet_lite0")
     asked = {key: parameters[key] for key in ("size", "images", "prevalence")}
     return prepare("phantom", folder / "radiographs", seed=SEED, **asked)
+
+
+def normal_film():
+    """The mean of the committed films without a finding: what a heat map of real films puts in place of a part."""
+    table = pd.read_csv(HEADS.parent / "films" / "films.csv")
+    images = table["image"][table["chosen_for"] == "none"]
+    return np.mean([np.asarray(Image.open(HEADS.parent / "films" / name)) for name in images], 0).round().astype(np.uint8)
 
 
 def measured(training: Path, data, findings) -> dict:
@@ -100,7 +109,7 @@ def make(name: str) -> None:
     about = {"command": f"python data/make_heads.py {name}", "measured": measured(trained.out, data, findings)}
     about["val_seen_auroc"] = float(trained.history["val_seen_auroc"].max())
     head = make_head(trained.out, data, HEADS / name, semantics=SEMANTICS, semantic_model=parameters["semantic_model"],
-                     name=name, about=about, readme=readme)  # fmt: skip
+                     name=name, about=about, readme=readme, normal_film=normal_film() if name == "nih-mini" else None)  # fmt: skip
     total = sum(file.stat().st_size for file in head.folder.iterdir())
     print(f"{head.folder}: {total / 1e6:.2f} MB, seen validation AUROC {about['val_seen_auroc']:.3f}")
 

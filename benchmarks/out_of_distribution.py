@@ -28,9 +28,9 @@ from cmdml.study.results import publish
 from cmdml.study.run import manifest
 
 IMAGES, SEED, MANY = 8000, 0, 200  # the phantom set of the shipped head; films of each kind at most
-PICTURES = ("astronaut", "brick", "camera", "cat", "cell", "checkerboard", "clock", "coffee", "coins", "grass", "gravel",
-            "horse", "hubble_deep_field", "immunohistochemistry", "microaneurysms", "moon", "page", "retina", "rocket",
-            "text")  # fmt: skip
+PICTURES = ("astronaut", "brick", "camera", "cat", "cell", "checkerboard", "clock", "coffee", "coins", "grass",
+            "gravel", "horse", "hubble_deep_field", "immunohistochemistry", "microaneurysms", "moon", "page", "retina",
+            "rocket", "text")  # fmt: skip
 
 
 def pictures(size: int) -> np.ndarray:
@@ -77,9 +77,9 @@ def changed(films: np.ndarray) -> dict[str, np.ndarray]:
         return np.stack([_resized(film[edge : size - edge, edge : size - edge], size) for film in films])
 
     return {
-        "inverted": 255 - films, "turned by 90 degrees": np.rot90(films, axes=(1, 2)), "upside down": films[:, ::-1, ::-1],
-        "mirrored": films[:, :, ::-1], "middle half": crop(0.5), "middle three quarters": crop(0.75),
-        "grey values / 4": films // 4, "grey values / 16": films // 16,
+        "inverted": 255 - films, "turned by 90 degrees": np.rot90(films, axes=(1, 2)),
+        "upside down": films[:, ::-1, ::-1], "mirrored": films[:, :, ::-1], "middle half": crop(0.5),
+        "middle three quarters": crop(0.75), "grey values / 4": films // 4, "grey values / 16": films // 16,
     }  # fmt: skip
 
 
@@ -87,7 +87,8 @@ def changed(films: np.ndarray) -> dict[str, np.ndarray]:
 def distances(head: Head, films: np.ndarray, batch: int = 32) -> np.ndarray:
     """In units of the threshold, (N,)."""
     parts = [torch.from_numpy(np.ascontiguousarray(films[i : i + batch]))[:, None] for i in range(0, len(films), batch)]
-    return np.concatenate([head.familiar.distance(head.network.features(part)).numpy() for part in parts]) / head.familiar.threshold
+    far = [head.familiar.distance(head.network.features(part)) for part in parts]
+    return torch.cat(far).numpy() / head.familiar.threshold
 
 
 def measure(root: Path | None) -> pd.DataFrame:
@@ -99,13 +100,14 @@ def measure(root: Path | None) -> pd.DataFrame:
         if real:  # all test films, from their committed features
             features = FeatureSet.load(HEADS.parent / "features" / "nih-mini-efficientnet_lite0")
             test = features.pixels[np.flatnonzero(features.table["split"] == "test")].astype(np.float32)
-            with torch.inference_mode():
-                far = head.familiar.distance(head.model.visual_extractor(torch.from_numpy(test))).numpy() / head.familiar.threshold
+            scaled = head.model.visual_extractor(torch.from_numpy(test))
+            far = head.familiar.distance(scaled).numpy() / head.familiar.threshold
         else:
             far = distances(head, own)
         rows.append(_row(name, "test films of its own kind", far, False))
         others = {"pictures of skimage.data": pictures(head.size), "the test CT of pydicom": _ct(head.size)}
-        others["phantoms" if real else "real films"] = phantoms(head.size, False)[:60] if real else real_films(root, head.size)
+        other = phantoms(head.size, False)[:60] if real else real_films(root, head.size)
+        others["phantoms" if real else "real films"] = other
         for kind, films in {**others, **changed(own[:60])}.items():
             rows.append(_row(name, kind, distances(head, films), True))
     return pd.DataFrame(rows)

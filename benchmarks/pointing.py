@@ -2,11 +2,11 @@
 
     python benchmarks/pointing.py [--films 100] [--out data/results/pointing]
 
-For every finding that is not diffuse, test phantoms that show it are drawn with and without it. The truth is where a grey
-value differs by at least half of the largest difference. A map hits if its maximum lies there, or within two pixels.
-Beside the two methods stand chance (a place drawn at random), and the map of another film for the same finding, which
-knows where such findings usually lie but not this film. One film per patient, so that films are independent; 95 %
-intervals of Wilson.
+For every finding that is not diffuse, test phantoms that show it are drawn with and without it. The truth is where a
+grey value differs by at least half of the largest difference. A map hits if its maximum lies there, or within two
+pixels. Beside the two methods stand chance (a place drawn at random), and the map of another film for the same finding,
+which knows where such findings usually lie but not this film. One film per patient, so that films are independent;
+95 % intervals of Wilson.
 """
 
 import argparse
@@ -63,7 +63,8 @@ def measure(head: Head, films: int) -> pd.DataFrame:
             other = np.roll(np.array(peaks), 1, axis=0)
             hits = [w[tuple(p)] for w, p in zip(where, other, strict=True)]
             rows.append(about | {"method": f"{method}, another film's"} | _counted(hits))
-        rows.append(about | {"method": "chance", "hits": np.nan, "accuracy": where.mean(), "low": np.nan, "high": np.nan})
+        none = dict.fromkeys(("hits", "low", "high"), np.nan)
+        rows.append(about | {"method": "chance", **none, "accuracy": where.mean()})
     return pd.DataFrame(rows)
 
 
@@ -76,9 +77,10 @@ def _counted(hits: list) -> dict:
 def overall(each: pd.DataFrame) -> pd.DataFrame:
     """Means over findings, of seen and of unseen ones."""
     kinds = {"all": each, "seen": each[each["seen"]], "unseen": each[~each["seen"]]}
-    means = [part.groupby("method", sort=False).agg(findings=("finding", "size"), films=("films", "sum"),
-             accuracy=("accuracy", "mean")).reset_index().assign(kind=kind) for kind, part in kinds.items() if len(part)]  # fmt: skip
-    return pd.concat(means)[["kind", "method", "findings", "films", "accuracy"]]
+    asked = {"findings": ("finding", "size"), "films": ("films", "sum"), "accuracy": ("accuracy", "mean")}
+    means = [part.groupby("method", sort=False).agg(**asked).reset_index().assign(kind=kind)
+             for kind, part in kinds.items() if len(part)]  # fmt: skip
+    return pd.concat(means)[["kind", "method", *asked]]
 
 
 def main():
@@ -94,8 +96,9 @@ def main():
     settings = {"films": args.films, "images": IMAGES, "seed": SEED, "share": SHARE, "slack": SLACK}
 
     def write(folder, **more):
-        manifest(folder, profile="phantom", parameters=settings, started=started, data_sha256=head.card["data"]["sha256"],
-                 head_sha256=sha256(head.folder / "seal.json"), script="benchmarks/pointing.py", **more)  # fmt: skip
+        about = {"data_sha256": head.card["data"]["sha256"], "head_sha256": sha256(head.folder / "seal.json")}
+        about |= {"script": "benchmarks/pointing.py"}
+        manifest(folder, profile="phantom", parameters=settings, started=started, **about, **more)
 
     publish(args.out, tables, write)
 

@@ -1,4 +1,4 @@
-"""The command line: ``cmdml predict``, ``cmdml export``. What it prints for machines goes to stdout, remarks to stderr."""
+"""The command line: ``cmdml predict``, ``cmdml export``. Results go to stdout, remarks to stderr."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None,
-                  help="Rank findings on chest radiographs, seen and unseen in training. Not a medical device.")  # fmt: skip
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None,
+    help="Rank findings on chest radiographs, seen and unseen in training. Not a medical device.",
+)  # fmt: skip
 RUN = "a run, a training or a head; a name of data/heads; by default nih-mini, trained on real films"
 
 

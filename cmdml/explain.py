@@ -45,8 +45,8 @@ def heat(head: Head, pixels, vector: Tensor, method: str = DEFAULT) -> np.ndarra
     method : "occlusion" or "gradcam"
         ``occlusion``: by how much the score falls when a square of the film is replaced by that of the mean normal film
         (of a blurred film, where the head carries no normal one), the mean over all squares that hold the place (after
-        Zeiler and Fergus 2014, whose square was grey). ``gradcam``: the last maps of the extractor, weighted by the mean
-        gradient of the score, positive part (Selvaraju et al. 2017).
+        Zeiler and Fergus 2014, whose square was grey). ``gradcam``: the last maps of the extractor, weighted by the
+        mean gradient of the score, positive part (Selvaraju et al. 2017).
 
     Returns
     -------

@@ -19,8 +19,8 @@ def export_onnx(head: Head, out) -> Path:
 
     The frozen backbone, where there is one, is part of the file; the batch is dynamic. ``scores`` are in the order of
     the metadata ``findings``; ``visual`` is the film's place in the joint space, so that words of one's own can be
-    scored without the network: their places come from :meth:`cmdml.network.FilmNetwork.semantic`. A ``distance`` above 1
-    is an unfamiliar film. Metadata: ``findings``, ``unseen``, ``size``, ``run``, ``notice`` (JSON, or plain text).
+    scored without the network: their places come from :meth:`cmdml.network.FilmNetwork.semantic`. A ``distance`` above
+    1 is an unfamiliar film. Metadata: ``findings``, ``unseen``, ``size``, ``run``, ``notice`` (JSON, or plain text).
 
     Parameters
     ----------
@@ -47,8 +47,8 @@ def export_onnx(head: Head, out) -> Path:
         dynamic_shapes=({0: torch.export.Dim("batch")},),
     )  # fmt: skip
     model = program.model_proto
-    about = {"findings": json.dumps(head.findings.keys), "unseen": json.dumps(head.findings.unseen), "size": str(head.size),
-             "run": head.card["name"], "notice": NOTICE}  # fmt: skip
+    about = {"findings": json.dumps(head.findings.keys), "unseen": json.dumps(head.findings.unseen),
+             "size": str(head.size), "run": head.card["name"], "notice": NOTICE}  # fmt: skip
     onnx.helper.set_model_props(model, about)
     return write_whole(out, lambda beside: onnx.save(model, str(beside)))
 

@@ -5,8 +5,9 @@
 ``weights.safetensors``   the run's: the model, without the backbone where that was frozen
 ``reference.safetensors`` what a score is set beside: ``normal_visual`` (n, D), the normal validation films in the joint
                           space; ``attributes`` (A, E), the vector of every sign, and ``centre`` (E), for words of one's
-                          own; ``normal_film`` (size, size), the mean of normal training films; ``film_mean``, ``film_scale`` (F), ``film_components`` (K, F), ``film_variances`` (K),
-                          ``film_noise`` (1), the films it knows (:mod:`cmdml.familiar`)
+                          own; ``normal_film`` (size, size), the mean of normal training films; ``film_mean``,
+                          ``film_scale`` (F), ``film_components`` (K, F), ``film_variances`` (K), ``film_noise`` (1),
+                          ``film_validation`` (V), the films it knows (:mod:`cmdml.familiar`)
 ``card.json``             size, backbone by hash, semantics, data, licence, thresholds, what was measured
 ``README.md``             the same for people
 ``seal.json``             SHA-256 of all of them
@@ -214,5 +215,6 @@ def _backbone(data) -> dict | None:
 
 def _readme(card: dict) -> str:
     data = card["data"]
-    return (f"# {card['name']}\n\nA trained head of cmdml, {NOTICE}. Trained on {data['title']}. Licence of the films: "
-            f"{data['licence']}. {data['citation']}.\n\nFindings that it never saw: {', '.join(card['unseen'])}.\n")  # fmt: skip
+    about = f"A trained head of cmdml, {NOTICE}. Trained on {data['title']}. Licence of the films: {data['licence']}."
+    unseen = ", ".join(card["unseen"]) or "none"
+    return f"# {card['name']}\n\n{about} {data['citation']}.\n\nFindings that it never saw: {unseen}.\n"

@@ -93,11 +93,11 @@ class Predictions:
     @property
     def table(self) -> pd.DataFrame:
         """A row per film and finding, with the film's warnings and the notice that belongs to every score."""
-        columns = ("film", "rank", "finding", "kind", "score", "percentile", "distance", "unfamiliar", "warnings", "notice")
+        columns = ["film", "rank", "finding", "kind", "score", "percentile", "distance", "unfamiliar", "warnings"]
         rows = [{"film": str(film.path), **row, "distance": film.distance, "unfamiliar": film.unfamiliar,
                  "warnings": "; ".join(film.warnings), "notice": NOTICE}
                 for film in self.films for row in self.ranked(film)]  # fmt: skip
-        return pd.DataFrame(rows, columns=list(columns))
+        return pd.DataFrame(rows, columns=[*columns, "notice"])
 
     def to_dict(self) -> dict:
         """All of it as plain values, for JSON."""
@@ -108,8 +108,8 @@ class Predictions:
         own = [{"name": words.name, "signs": list(words.signs), "text": words.text, "untaught": list(words.untaught),
                 "leans_on": [{"finding": f, "joint_space": j, "words": w} for f, j, w in words.leans_on]}
                for words in self.own]  # fmt: skip
-        run = {"name": card["name"], "folder": str(self.head.folder), "semantics": card["semantics"], "size": card["size"],
-               "unseen": list(self.head.findings.unseen), "normal_films": card["normal_films"],
+        run = {"name": card["name"], "folder": str(self.head.folder), "semantics": card["semantics"],
+               "size": card["size"], "unseen": list(self.head.findings.unseen), "normal_films": card["normal_films"],
                "threshold_quantile": familiar["quantile"]}  # fmt: skip
         failed = [{"film": str(path), "sentence": sentence} for path, sentence in self.failed]
         return {"notice": NOTICE, "run": run, "own_words": own, "films": films, "failed": failed}

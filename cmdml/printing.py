@@ -14,8 +14,8 @@ def print_predictions(predictions: Predictions, terminal: bool) -> None:
     """Everything but what goes to stderr."""
     card, normal = predictions.head.card, predictions.head.card["normal_films"]
     print(f"{NOTICE.capitalize()}. Scored by {card['name']} ({card['data']['title']}).")
-    print(f"Score: higher = more likely, comparable within a film. Percentile: per cent of {normal} normal validation films "
-          "that score lower.")  # fmt: skip
+    print("Score: higher = more likely, comparable within a film. "
+          f"Percentile: per cent of {normal} normal validation films that score lower.")  # fmt: skip
     for words in predictions.own:
         print("\n" + leaning(words))
     if len(predictions.films) > WHOLE:
@@ -50,11 +50,15 @@ def _film(predictions: Predictions, film: FilmScores, terminal: bool) -> None:
 def _summary(predictions: Predictions, terminal: bool) -> None:
     cells = []
     for film in predictions.films:
-        first = [f"{r['finding'].replace('_', ' ')}{'*' if r['kind'] == 'unseen' else ''} {r['score']:.2f} ({r['percentile']:.0f})"
-                 for r in predictions.ranked(film)[:TOP]]  # fmt: skip
-        cells.append((film.path.name, ", ".join(first), "UNFAMILIAR" if film.unfamiliar else "warning" if film.warnings else ""))
+        first = ", ".join(_brief(row) for row in predictions.ranked(film)[:TOP])
+        cells.append((film.path.name, first, "UNFAMILIAR" if film.unfamiliar else "warning" if film.warnings else ""))
     print(f"\nFirst {TOP} findings, score, percentile in brackets; * = unseen. --csv and --json hold all.")
     _table(("film", "findings", ""), cells, "lll", terminal)
+
+
+def _brief(row: dict) -> str:
+    mark = "*" if row["kind"] == "unseen" else ""
+    return f"{row['finding'].replace('_', ' ')}{mark} {row['score']:.2f} ({row['percentile']:.0f})"
 
 
 def _table(header: tuple[str, ...], rows: list[tuple[str, ...]], align: str, terminal: bool) -> None:
@@ -71,5 +75,5 @@ def _table(header: tuple[str, ...], rows: list[tuple[str, ...]], align: str, ter
         return
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
     for row in (header, *rows):
-        cells = [cell.ljust(w) if side == "l" else cell.rjust(w) for cell, w, side in zip(row, widths, align, strict=True)]
-        print("  " + "  ".join(cells).rstrip())
+        cells = zip(row, widths, align, strict=True)
+        print("  " + "  ".join(f"{cell:{'<' if side == 'l' else '>'}{width}}" for cell, width, side in cells).rstrip())

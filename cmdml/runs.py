@@ -59,7 +59,8 @@ def _head_of(training: Path) -> Head:
                                 "chapter 3 again, or make a head with cmdml.heads.make_head")  # fmt: skip
     asked = json.loads(file.read_text(encoding="utf-8"))["parameters"]
     about = {"training_seal": mark, "command": f"cmdml predict --run {training}"}
-    told = {"semantics": asked["semantics"], "semantic_model": asked["semantic_model"], "name": asked.get("profile", training.name)}
+    told = {name: asked[name] for name in ("semantics", "semantic_model")}
+    told["name"] = asked.get("profile", training.name)
     data = _films_of(training, asked)
     try:
         return make_head(training, data, folder, **told, about=about)

@@ -88,6 +88,8 @@ def decode(path: Path, size: int, non_square: str = "refuse") -> np.ndarray:
     data = read_bytes(path)
     if data[:8] == _PNG:
         check_png(path, data)
+        if data[24] != 8:
+            raise ValueError(f"{path} has {data[24]} bits per channel, expected 8-bit grey; convert it or take it away")
     try:
         with Image.open(io.BytesIO(data)) as image:
             image.load()
@@ -153,9 +155,6 @@ def check_png(path: Path, data: bytes) -> None:
         end = at + 8 + length
         if zlib.crc32(view[at + 4 : end]) != int.from_bytes(data[end : end + 4], "big") or end + 4 > len(data):
             raise ValueError(f"{path} cannot be read as an image (damaged or cut off at byte {at}); fetch it again")
-        if kind == b"IHDR" and data[at + 16] != 8:
-            bits = data[at + 16]
-            raise ValueError(f"{path} has {bits} bits per channel, expected 8-bit grey; convert it or take it away")
         at = end + 4
 
 

@@ -14,6 +14,7 @@ import matplotlib
 import pandas as pd
 import yaml
 
+from cmdml.study import film_tables
 from cmdml.study.places import resolve
 from cmdml.study.results import manifest_of
 
@@ -119,6 +120,8 @@ def stage(run_dir: str) -> Path:
     (out / "book/figures").mkdir(exist_ok=True)
     figures.loss_figure().savefig(out / "book/figures/loss.svg", bbox_inches="tight", metadata={"Date": None})
     benchmarks(out / "book/performance.md")
+    for marker, text in film_tables.texts(ROOT / "data/results").items():
+        fill(out / "book/one-film.md", marker, text)
     rotation = ROOT / ROTATION
     if (rotation / "manifest.json").is_file():  # the same lines, table and figure as in the README
         fill(out / "book/intro.md", "answer", answer(rotation))

@@ -166,10 +166,7 @@ def make_head(run, data, folder, *, semantics: str, semantic_model: str, name: s
     visual = torch.from_numpy(trained.embeddings["visual"][[place[row] for row in kept.tolist()]])
     familiar = Familiar.fit(_features(trained.model, data, learnt), _features(trained.model, data, val))
     reference = {"normal_visual": visual, **_words(semantics, semantic_model), **familiar.tensors()}
-    if normal_film is None and data.pixels.ndim == 3:
-        normal_film = data.pixels[learnt[~labels[learnt].any(1)][:NORMALS]].mean(0).round().astype(np.uint8)
-    if normal_film is not None:
-        reference["normal_film"] = torch.from_numpy(np.array(normal_film, np.uint8))
+    reference |= _normal_film(data, learnt[~labels[learnt].any(1)], normal_film)
     card = {
         "name": name, "notice": NOTICE, "size": data.size, "semantics": semantics, "semantic_model": semantic_model,
         "attributes": load_attributes(), "features": _backbone(data), "normal_films": len(kept),
@@ -177,14 +174,26 @@ def make_head(run, data, folder, *, semantics: str, semantic_model: str, name: s
         "data": {k: data.card.get(k) for k in ("name", "title", "source", "licence", "citation", "note", "sha256")},
         "created_by": f"cmdml {version('cmdml')}", **(about or {}),
     }  # fmt: skip
-    (folder / SEAL).unlink(missing_ok=True)  # from now on the folder is not whole, until the new seal is written
+    _write(folder, run, reference, card, (readme or _readme)(card | {"unseen": findings.unseen}))
+    return load_head(folder)
+
+
+def _write(folder: Path, run: Path, reference: dict, card: dict, readme: str) -> None:
+    """The files of a head; the seal is the last, so that a folder is whole or has none."""
+    (folder / SEAL).unlink(missing_ok=True)
     for file in ("config.json", "weights.safetensors"):
         write_whole(folder / file, lambda path, file=file: shutil.copyfile(run / file, path))
     write_whole(folder / "reference.safetensors", lambda path: save_file(reference, path))
     write_json(folder / "card.json", card)
-    write_text(folder / "README.md", (readme or _readme)(card | {"unseen": findings.unseen}))
+    write_text(folder / "README.md", readme)
     seal(folder, FILES, FORMAT)
-    return load_head(folder)
+
+
+def _normal_film(data, normal: np.ndarray, given) -> dict[str, Tensor]:
+    """The mean of normal training films; that which was given, where the data are features."""
+    if given is None and data.pixels.ndim == 3:
+        given = data.pixels[normal[:NORMALS]].mean(0).round()
+    return {} if given is None else {"normal_film": torch.from_numpy(np.array(given, np.uint8))}
 
 
 @torch.inference_mode()

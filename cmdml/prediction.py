@@ -1,8 +1,4 @@
-"""Score films with a trained run: ranked findings, words of one's own, and a warning where the run should not be asked.
-
->>> from cmdml import predict
->>> predict("film.png", findings=["Lung abscess: opacity, round, air-fluid level"]).table  # doctest: +SKIP
-"""
+"""Score films with a trained run: ranked findings, words of one's own, and a warning where it should not be asked."""
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ import matplotlib
 import pandas as pd
 import yaml
 
+from cmdml.study import film_tables
 from cmdml.study.places import resolve
 from cmdml.study.results import manifest_of
 
@@ -146,6 +147,8 @@ def stage(run_dir: str) -> Path:
     benchmarks(out / "book/performance.md")
     reliability(out / "book/reliability.md")
     benchmarks(out / "book/reliability.md")
+    for marker, text in film_tables.texts(ROOT / "data/results").items():
+        fill(out / "book/one-film.md", marker, text)
     rotation = ROOT / ROTATION
     if (rotation / "manifest.json").is_file():  # the same lines, table and figure as in the README
         fill(out / "book/intro.md", "answer", answer(rotation))

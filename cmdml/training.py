@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from scipy.stats import rankdata
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -21,41 +20,12 @@ from cmdml.objectives import OBJECTIVES, USES
 from cmdml.optimisation import optimizer_of, train_epoch, trained_parts
 from cmdml.radiographs import Partition
 from cmdml.run_folder import TrainedRun, build_model, claim, load_run, save_run
+from cmdml.selection import NOTHING_TO_CHOOSE_BY, both_kinds, seen_validation_auroc
 from cmdml.writing import only_writer
 
 __all__ = ["TrainConfig", "TrainedRun", "build_model", "embed", "fit", "load_run", "seen_validation_auroc"]
 
 STD_FLOOR = 1e-6  # a feature that never varies is not blown up
-NOTHING_TO_CHOOSE_BY = (
-    "no seen finding has both positive and negative validation images, among those with a seen finding, so no epoch "
-    "can be chosen: use a larger validation split"
-)
-
-
-def seen_validation_auroc(labels: np.ndarray, scores: np.ndarray) -> float:
-    """Mean AUROC over the seen findings, among images that show at least one of them; the criterion of model selection.
-
-    Parameters
-    ----------
-    labels, scores : ndarray, shape (N, S)
-        Seen findings only: an unseen label never enters. A finding without positives or negatives is left out.
-    """
-    abnormal = labels.any(1)
-    labels, scores = labels[abnormal], scores[abnormal]
-    defined = _both_kinds(labels)
-    if not defined:
-        raise ValueError(NOTHING_TO_CHOOSE_BY)
-    # By ranks (Mann and Whitney), all findings at once: scikit-learn, a finding at a time, takes as long as an epoch of
-    # heads on frozen features.
-    labels, ranks = labels[:, defined] != 0, rankdata(scores[:, defined], axis=0)
-    positives = labels.sum(0)
-    above = np.where(labels, ranks, 0).sum(0) - positives * (positives + 1) / 2
-    return float((above / (positives * (len(labels) - positives))).mean())
-
-
-def _both_kinds(labels: np.ndarray) -> list[int]:
-    """Columns with a positive and a negative among images that all show something."""
-    return [c for c in range(labels.shape[1]) if 0 < labels[:, c].sum() < len(labels)]
 
 
 @torch.no_grad()
@@ -230,7 +200,7 @@ def _check_data(partition: Partition, config: TrainConfig) -> None:
         way_out = "extract features first (cmdml.features.extract)" if frozen else "set tune to frozen"
         raise ValueError(f"{data.folder} holds {held}, tune is {config.tune!r}: {way_out}")
     labels = data.labels[partition.val][:, partition.findings.seen_index]
-    if not _both_kinds(labels[labels.any(1)]):
+    if not both_kinds(labels[labels.any(1)]):
         raise ValueError(f"{data.folder}: {NOTHING_TO_CHOOSE_BY}")
 
 

@@ -6,6 +6,7 @@ readme           fill the README's table from data/results
 """
 
 import json
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -95,6 +96,20 @@ def benchmarks(page: Path) -> None:
                 f"\n\n*{where}*")
 
 
+def with_buttons(config: dict) -> dict:
+    """The book's configuration, with Binder, Colab and repository buttons if ``repository.url`` is filled in."""
+    about = config.get("repository") or {}
+    url = (about.get("url") or "").rstrip("/").removesuffix(".git")
+    if not url:
+        return {name: value for name, value in config.items() if name != "repository"}
+    if not re.fullmatch(r"https://github\.com/[\w.-]+/[\w.-]+", url):
+        raise SystemExit(f"_config.yml: repository.url is {url!r}; write https://github.com/<owner>/<name>, or nothing")
+    launch = {"binderhub_url": "https://mybinder.org", "colab_url": "https://colab.research.google.com"}
+    html = {"use_repository_button": True, "use_issues_button": True}
+    return config | {"repository": about | {"url": url}, "launch_buttons": config["launch_buttons"] | launch,
+                     "html": config["html"] | html}  # fmt: skip
+
+
 def stage(run_dir: str) -> Path:
     """Write <run_dir>/book, with the same relative paths as the repository. Returns the folder."""
 
@@ -104,8 +119,9 @@ def stage(run_dir: str) -> Path:
     out = run / "book"
     shutil.rmtree(out, ignore_errors=True)
     shutil.copytree(ROOT / "book", out / "book", ignore=shutil.ignore_patterns("stage.py", "__pycache__"))
-    for path in ("_config.yml", "_toc.yml"):
-        shutil.copy2(ROOT / path, out / path)
+    shutil.copy2(ROOT / "_toc.yml", out / "_toc.yml")
+    config = with_buttons(yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8")))
+    (out / "_config.yml").write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), encoding="utf-8")
     for path in [*ROOT.glob("data/*.md"), *ROOT.glob("data/results/**/*.*")]:
         (out / path.relative_to(ROOT)).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(path, out / path.relative_to(ROOT))

@@ -96,6 +96,16 @@ def benchmarks(page: Path) -> None:
                 f"\n\n*{where}*")
 
 
+def sizes(page: Path, file: Path) -> None:
+    """Fill the page's marked place with what a laptop needs, as it was measured."""
+    if file.is_file():
+        found = json.loads(file.read_text(encoding="utf-8"))
+        megabytes = [f"{count / 1e6:,.1f}" for count in found["bytes"].values()]
+        table = pd.DataFrame({"what": found["bytes"].keys(), "MB": megabytes})
+        shown = table.to_markdown(index=False, disable_numparse=True, colalign=["left", "right"])
+        fill(page, "sizes", f"{shown}\n\n*{found['system']}, Python {found['python']}.*")
+
+
 def with_buttons(config: dict) -> dict:
     """The book's configuration, with Binder, Colab and repository buttons if ``repository.url`` is filled in."""
     about = config.get("repository") or {}
@@ -135,6 +145,7 @@ def stage(run_dir: str) -> Path:
     (out / "book/figures").mkdir(exist_ok=True)
     figures.loss_figure().savefig(out / "book/figures/loss.svg", bbox_inches="tight", metadata={"Date": None})
     benchmarks(out / "book/performance.md")
+    sizes(out / "book/teaching.md", ROOT / "teaching/sizes.json")
     rotation = ROOT / ROTATION
     if (rotation / "manifest.json").is_file():  # the same lines, table and figure as in the README
         fill(out / "book/intro.md", "answer", answer(rotation))

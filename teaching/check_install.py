@@ -33,7 +33,7 @@ def locked(path=ROOT / "requirements.lock") -> dict[str, str]:
 
 def versions() -> dict[str, str]:
     """What is installed; SystemExit in one sentence for an old Python, a missing package or another version."""
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036 - whoever runs this may have any
         raise SystemExit(f"Not ready: Python {platform.python_version()} is too old, 3.11 or newer is needed.")
     wanted, found = locked(), {"python": platform.python_version()}
     for name in NEEDED:

@@ -28,21 +28,33 @@ from cmdml.study import report, traps  # noqa: E402
 
 STYLE = """
 body { margin: 0; font: 26px/1.45 system-ui, sans-serif; color: #1b1b1b; background: #fff }
-section { display: none; box-sizing: border-box; min-height: 100vh; padding: 4vh 6vw; page-break-after: always }
-section.on { display: block } h1 { font-size: 1.5em; margin: 0 0 .6em; color: #4a2c7a }
+section { display: none; box-sizing: border-box; min-height: 100vh; padding: 4vh 6vw }
+section.on { display: block }
+h1 { font-size: 1.5em; margin: 0 0 .6em; color: #4a2c7a }
 img { max-width: 100%; max-height: 68vh; display: block; margin: auto }
-table { border-collapse: collapse; font-size: .62em } th, td { padding: .25em .7em; border-bottom: 1px solid #ccc; text-align: left }
-pre { background: #f3f1f7; padding: .6em } footer { position: fixed; right: 1em; bottom: .5em; font-size: .5em; color: #555 }
-@media print { section { display: block } footer { display: none } }
+table { border-collapse: collapse; font-size: .62em }
+th, td { padding: .25em .7em; border-bottom: 1px solid #ccc; text-align: left }
+pre { background: #f3f1f7; padding: .6em }
+footer { position: fixed; right: 1em; bottom: .5em; font-size: .5em; color: #555 }
+@media print { section { display: block; page-break-after: always } footer { display: none } }
 """
 KEYS = """
-const all = [...document.querySelectorAll('section')]; let at = Math.max(0, (parseInt(location.hash.slice(1)) || 1) - 1);
-function show(to) { at = Math.min(all.length - 1, Math.max(0, to)); all.forEach((s, i) => s.classList.toggle('on', i == at));
-  document.querySelector('footer').textContent = (at + 1) + ' / ' + all.length; history.replaceState(null, '', '#' + (at + 1)) }
-addEventListener('keydown', e => { const step = {ArrowRight: at + 1, PageDown: at + 1, ' ': at + 1, ArrowLeft: at - 1,
-  PageUp: at - 1, Home: 0, End: all.length}[e.key]; if (step !== undefined) { show(step); e.preventDefault() }
-  if (e.key == 'p') print() });
-addEventListener('click', e => show(at + (e.clientX > innerWidth / 3 ? 1 : -1))); show(at);
+const all = [...document.querySelectorAll('section')];
+let at = Math.max(0, (parseInt(location.hash.slice(1)) || 1) - 1);
+function show(to) {
+  at = Math.min(all.length - 1, Math.max(0, to));
+  all.forEach((slide, i) => slide.classList.toggle('on', i == at));
+  document.querySelector('footer').textContent = (at + 1) + ' / ' + all.length;
+  history.replaceState(null, '', '#' + (at + 1));
+}
+addEventListener('keydown', event => {
+  const to = {ArrowRight: at + 1, PageDown: at + 1, ' ': at + 1, ArrowLeft: at - 1, PageUp: at - 1,
+              Home: 0, End: all.length}[event.key];
+  if (to !== undefined) { show(to); event.preventDefault(); }
+  if (event.key == 'p') print();
+});
+addEventListener('click', event => show(at + (event.clientX > innerWidth / 3 ? 1 : -1)));
+show(at);
 """
 
 
@@ -112,10 +124,12 @@ def deck(text: str, told: dict[str, str], drawings: dict[str, str]) -> str:
     render = MarkdownIt("commonmark", {"html": True}).enable("table").render
     slides = [re.sub(r"!\[(.*?)\]\((.*?)\)", picture, slide) for slide in re.split(r"^---$", text, flags=re.M)]
     title = html.escape(re.search(r"^# (.*)$", text, re.M)[1])
-    body = "".join(f"<section>{render(slide)}</section>\n" for slide in slides)
     head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>'
-    return f'<!doctype html><html lang="en"><head>{head}<style>{STYLE}</style></head>\n<body>{body}<footer></footer>' + (
-        f"<script>{KEYS}</script></body></html>\n")  # fmt: skip
+    body = "".join(f"<section>{render(slide)}</section>\n" for slide in slides)
+    return (
+        f'<!doctype html><html lang="en"><head>{head}<style>{STYLE}</style></head>\n'
+        f"<body>{body}<footer></footer><script>{KEYS}</script></body></html>\n"
+    )
 
 
 def main(out=ROOT / "_build/slides/slides.html") -> Path:

@@ -26,9 +26,12 @@ SHIPPED = {
 FIRST = "make install puts it there"
 
 
-def locked(path=ROOT / "requirements.lock") -> dict[str, str]:
-    """{package: version} of the lock file."""
-    return dict(re.findall(r"^([A-Za-z0-9_.-]+)==([^\s;\\]+)", path.read_text(encoding="utf-8"), re.M))
+def locked(path=ROOT / "requirements.lock") -> dict[str, list[str]]:
+    """{package: versions} of the lock file; some packages have one for older and one for newer versions of Python."""
+    found = {}
+    for name, version in re.findall(r"^([A-Za-z0-9_.-]+)==([^\s;\\]+)", path.read_text(encoding="utf-8"), re.M):
+        found.setdefault(name, []).append(version)
+    return found
 
 
 def versions() -> dict[str, str]:
@@ -41,11 +44,10 @@ def versions() -> dict[str, str]:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             raise SystemExit(f"Not ready: the package {name} is missing; {FIRST}.") from None
-        # a local build such as 2.9.1+cpu is the same version
-        if wanted.get(name) and found[name].partition("+")[0] != wanted[name].partition("+")[0]:
-            raise SystemExit(
-                f"Not ready: {name} {found[name]} is not the {wanted[name]} of requirements.lock; {FIRST}."
-            )
+        allowed, plain = wanted.get(name, []), found[name].partition("+")[0]  # 2.9.1+cpu is 2.9.1
+        if allowed and plain not in allowed:
+            told = " or ".join(allowed)
+            raise SystemExit(f"Not ready: {name} {found[name]} is not the {told} of requirements.lock; {FIRST}.")
     return found
 
 

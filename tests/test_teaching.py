@@ -64,7 +64,7 @@ def test_the_lab_is_stripped_and_its_parameters_are_explained():
 
 
 def test_the_lab_s_minutes_are_those_of_the_page():
-    text = "".join("".join(cell["source"]) for cell in json.loads(LAB.read_text())["cells"])
+    text = "\n".join("".join(cell["source"]) for cell in json.loads(LAB.read_text())["cells"])
     asked = re.findall(r"^## \d · .*\(minutes (\d+) to (\d+)\)", text, re.M)
     page = (ROOT / "book/teaching.md").read_text().partition("## Add your own")[0]
     planned = re.findall(r"^\| (\d+)–(\d+) \| (?:a vote|swap|γ by|your own|what is|exit)", page, re.M)

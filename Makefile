@@ -20,7 +20,7 @@ READY   := .venv/ready-$(shell cat requirements.lock pyproject.toml | cksum | cu
 COMMAND := $(BIN)/python -m cmdml.study.command
 
 .DEFAULT_GOAL := help
-.PHONY: help install bench book study sweep rotation plan-nih results readme test torture mutants lint lab clean
+.PHONY: help install bench book study sweep rotation plan-nih results readme test torture mutants lint lab clean check-install slides wheels
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):[^#]*## /  make \1|/' | column -t -s '|'
@@ -81,6 +81,16 @@ lint: $(READY)  ## ruff
 
 lab: $(READY)  ## JupyterLab with the notebooks
 	$(BIN)/jupyter lab notebooks
+
+check-install: $(READY)  ## is this computer ready for the lab? versions, sizes, one forward pass
+	@$(BIN)/python teaching/check_install.py
+
+slides: $(READY)  ## the deck of the lessons: _build/slides/slides.html
+	@$(BIN)/python teaching/make_slides.py
+
+wheels: $(READY)  ## every package of the lock file into _build/wheels, for laptops without a network
+	$(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock -d _build/wheels
+	@du -sh _build/wheels
 
 clean:  ## remove the rendered book and caches (runs/ and .venv/ stay: they cost time; remove them by hand)
 	rm -rf _build .pytest_cache .ruff_cache .hypothesis

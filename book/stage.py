@@ -14,12 +14,14 @@ import matplotlib
 import pandas as pd
 import yaml
 
+import folding
 from cmdml.study.places import resolve
 from cmdml.study.results import manifest_of
 
 matplotlib.use("agg")
 ROOT = Path(__file__).resolve().parents[1]
 NUMBERS = ("*.csv", "manifest.json")
+TOOLS = ("stage.py", "folding.py", "browser.py", "check.py", "pdf.py")  # of this folder, and no part of the book
 
 
 def fill(path: Path, marker: str, text: str) -> None:
@@ -102,7 +104,7 @@ def stage(run_dir: str) -> Path:
     run = ROOT / run_dir
     out = run / "book"
     shutil.rmtree(out, ignore_errors=True)
-    shutil.copytree(ROOT / "book", out / "book", ignore=shutil.ignore_patterns("stage.py", "__pycache__"))
+    shutil.copytree(ROOT / "book", out / "book", ignore=shutil.ignore_patterns(*TOOLS, "__pycache__"))
     for path in ("_config.yml", "_toc.yml"):
         shutil.copy2(ROOT / path, out / path)
     for path in [*ROOT.glob("data/*.md"), *ROOT.glob("data/results/**/*.*")]:
@@ -113,7 +115,7 @@ def stage(run_dir: str) -> Path:
     names = [path.name for path in chapters if path.parent.name == "notebooks"]
     (out / "notebooks").mkdir()
     for name in names:
-        shutil.copy2(run / f"notebooks/{name}.ipynb", out / "notebooks")
+        folding.fold(Path(shutil.copy2(run / f"notebooks/{name}.ipynb", out / "notebooks")))
     (out / "book/status.md").write_text(status(run, names))
     (out / "book/figures").mkdir(exist_ok=True)
     figures.loss_figure().savefig(out / "book/figures/loss.svg", bbox_inches="tight", metadata={"Date": None})

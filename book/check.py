@@ -19,6 +19,7 @@ from browser import browser
 ROOT = Path(__file__).resolve().parents[1]
 WIDTHS = (1300, 390)
 THEMES = ("light", "dark")
+PATIENCE = 180_000  # milliseconds: a busy machine is no fault
 NOT_PAGES = ("_static", "_sources", "_downloads", "_images", "reports")
 # What a reader has unfolded: hidden text has faults, too.
 UNFOLD = """() => {
@@ -94,6 +95,7 @@ class Look:
                                            reduced_motion="reduce")  # fmt: skip
         self.context.add_init_script(f"for (const key of ['mode', 'theme']) localStorage.setItem(key, '{theme}');")
         self.context.route("**/*", self.local)
+        self.context.set_default_timeout(PATIENCE)
         self.page = self.context.new_page()
         self.page.on("console", lambda said: said.type == "error" and self.heard.append(f"console: {said.text[:300]}"))
         self.page.on("pageerror", lambda error: self.heard.append(f"script: {str(error)[:300]}"))
@@ -110,7 +112,6 @@ class Look:
         self.heard.clear()
         self.page.set_viewport_size({"width": WIDTHS[0], "height": 900})
         self.page.goto(path.resolve().as_uri())
-        self.page.wait_for_load_state("networkidle")
         self.page.evaluate(UNFOLD)
 
     def measure(self, width: int) -> list[str]:
@@ -129,7 +130,7 @@ class Look:
         from axe_playwright_python.base import AXE_SCRIPT
 
         self.page.evaluate(AXE_SCRIPT)
-        found = self.page.evaluate("() => axe.run({resultTypes: ['violations']})")["violations"]
+        found = self.page.evaluate("() => axe.run({resultTypes: ['violations'], preload: false})")["violations"]
         return [f"axe {issue['id']} ({issue['impact']}): {issue['help']}: {len(issue['nodes'])} of "
                 f"{json.dumps(issue['nodes'][0]['target'])} {issue['nodes'][0]['html'][:120]}"
                 for issue in found if issue["impact"] in ("serious", "critical")]  # fmt: skip

@@ -3,7 +3,8 @@
 import shutil
 from contextlib import contextmanager
 
-NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
+NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
+PATIENCE = 180_000  # milliseconds: a busy machine is no fault
 
 
 def chromium() -> str:
@@ -12,7 +13,7 @@ def chromium() -> str:
     if found is None:
         raise OSError(
             "no Chromium on this machine: install it (Debian and Ubuntu: `sudo apt-get install chromium`; "
-            "macOS: `brew install --cask chromium`), or put a browser called " + " or ".join(NAMES) + " on the PATH."
+            "macOS: `brew install --cask chromium`), or put one of " + ", ".join(NAMES) + " on the PATH."
         )
     return found
 

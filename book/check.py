@@ -2,9 +2,10 @@
 
 check.py [PAGES] [--only NAME ...] [--screenshots DIR]
 
-Every page is opened as a file, without network, in the light and in the dark theme, 1,300 and 390 pixels wide. A fault is
-a request that leaves the machine, an error in the console, a page that scrolls sideways, code that does not fit its
-column on a wide screen, an issue that axe-core calls serious or critical, and a link or an anchor that leads nowhere.
+Every page is opened as a file, without network, in the light and in the dark theme, 1,300 and 390 pixels wide. A fault
+is a request that leaves the machine, an error in the console, a page that scrolls sideways, code that does not fit its
+column on a wide screen, a box that scrolls and cannot be reached by keyboard, an issue that axe-core calls serious or
+critical, and a link or an anchor that leads nowhere.
 """
 
 import argparse
@@ -14,12 +15,11 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from browser import browser
+from browser import PATIENCE, browser
 
 ROOT = Path(__file__).resolve().parents[1]
 WIDTHS = (1300, 390)
 THEMES = ("light", "dark")
-PATIENCE = 180_000  # milliseconds: a busy machine is no fault
 NOT_PAGES = ("_static", "_sources", "_downloads", "_images", "reports")
 # What a reader has unfolded: hidden text has faults, too.
 UNFOLD = """() => {
@@ -168,7 +168,7 @@ def check(folder: Path, only: list[str] = (), screenshots: Path | None = None, t
 
 def main() -> str | int:
     options = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    options.add_argument("pages", nargs="?", type=Path, default=ROOT / "_build/html", help="folder of the rendered book")
+    options.add_argument("pages", nargs="?", type=Path, default=ROOT / "_build/html", help="the rendered book")
     options.add_argument("--only", nargs="*", default=[], help="names of some pages, such as methods 01_data")
     options.add_argument("--screenshots", type=Path, help="folder for a picture of every page, width and theme")
     given = options.parse_args()

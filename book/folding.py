@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+IMPORT = ("import ", "from ")
+
 
 def fold(path: Path) -> None:
     """Rewrite a staged notebook: parameters and set-up folded, the values of this run among the parameters.
@@ -21,7 +23,7 @@ def fold(path: Path) -> None:
         kept.append(cell)
         if "parameters" in tags:
             parameters = hide(cell, "Parameters")
-        elif cell["cell_type"] == "code" and set_up is None and "".join(cell["source"]).startswith(("import ", "from ")):
+        elif set_up is None and cell["cell_type"] == "code" and "".join(cell["source"]).startswith(IMPORT):
             set_up = hide(cell, "Set-up")
     path.write_text(json.dumps(notebook | {"cells": kept}, ensure_ascii=False, indent=1), encoding="utf-8")
 

@@ -5,7 +5,7 @@ import re
 
 
 def no_live_code(app, config) -> None:
-    """Silence sphinx-thebe: it declares its address, a script on the network, twice on every page even when turned off."""
+    """Silence sphinx-thebe: turned off, it still declares a script on the network, twice on every page."""
     for listeners in app.events.listeners.values():
         listeners[:] = [one for one in listeners if one.handler.__module__.partition(".")[0] != "sphinx_thebe"]
 

@@ -10,11 +10,11 @@ import shutil
 import sys
 from pathlib import Path
 
+import folding
 import matplotlib
 import pandas as pd
 import yaml
 
-import folding
 from cmdml.study.places import resolve
 from cmdml.study.results import manifest_of
 

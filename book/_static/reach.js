@@ -1,4 +1,5 @@
-/* Columns of words read from the left, columns of numbers from the right. What scrolls sideways can be reached and scrolled by keyboard, and says what it is; what fits is no stop on the way. */
+/* Columns of words read from the left, columns of numbers from the right. What scrolls sideways can be reached and
+   scrolled by keyboard, and says what it is; what fits is no stop on the way. */
 (() => {
   const KINDS = [
     [".pst-scrollable-table-container, .cell_output .text_html, .table-wrapper", "Table"],

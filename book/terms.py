@@ -3,11 +3,13 @@
 The definitions go into a script of the book, because a browser does not let a page read other files from a disk.
 """
 
+import html
 import json
 import re
 from pathlib import Path
 
 from docutils import nodes
+from mathml import mathml
 from sphinx import addnodes
 
 GLOSSARY = "book/glossary"
@@ -17,11 +19,18 @@ NO_PROSE = (nodes.reference, nodes.title, nodes.literal, nodes.literal_block, no
             nodes.rubric, nodes.table, nodes.term, addnodes.desc, addnodes.pending_xref)  # fmt: skip
 
 
+def plain(node: nodes.Element) -> str:
+    """The text of a node as HTML, with its formulas and without its links."""
+    if isinstance(node, nodes.math):
+        return mathml(node, block=False)
+    return html.escape(node.astext()) if isinstance(node, nodes.Text) else "".join(map(plain, node.children))
+
+
 def definitions(glossary: nodes.document) -> list[tuple[str, str, str]]:
-    """(anchor, term, definition) of every term of the glossary page."""
+    """(anchor, term, definition as HTML) of every term of the glossary page."""
     found = []
     for item in glossary.findall(nodes.definition_list_item):
-        text = " ".join(item.next_node(nodes.definition).astext().split())
+        text = " ".join(plain(item.next_node(nodes.definition)).split())
         found += [(term["ids"][0], term.astext(), text) for term in item.findall(nodes.term) if term["ids"]]
     return found
 

@@ -5,7 +5,7 @@
   let shownAt = null;
 
   function show(link) {
-    tip.textContent = window.TERMS[link.hash.slice(1)];
+    tip.innerHTML = window.TERMS[link.hash.slice(1)];
     tip.hidden = false;
     link.setAttribute("aria-describedby", tip.id);
     shownAt = link;

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
+from cmdml.features import place
 from cmdml.sources import nih_tables
 from cmdml.study import plan, rotation_jobs, run
 
@@ -139,12 +140,31 @@ rule semantics:
         EXECUTE
 
 
+# What a frozen backbone saw, once for all trainings; extraction goes on where it was stopped.
+FROZEN = PROFILE["parameters"].get("tune") == "frozen"
+BACKBONE = [PROFILE["parameters"].get(name, "") for name in ("backbone", "weights")]
+FEATURES = [f"{place(f'{RUN}/features', *BACKBONE)}/card.json"] if FROZEN else []
+if FROZEN:
+
+    rule features:
+        input:
+            package("import cmdml.features"),
+            f"{RUN}/radiographs/card.json",
+        output:
+            FEATURES,
+        params:
+            folders=[f"{RUN}/radiographs", f"{RUN}/features", *BACKBONE],
+        threads: workflow.cores
+        shell:
+            PYTHON + " -m cmdml.features {params.folders:q}"
+
+
 # The main run lies in runs/<profile>, a variant (a control, a baseline) in runs/<profile>/variants/<variant>. Snakemake
 # removes a job's outputs before it runs. The checkpoint is not among them, so a killed training goes on where it was,
 # but only if nothing that went into it has changed: the recipe tells.
 rule training:
     input:
-        made_from=[*sources("03_training"), f"{RUN}/radiographs/card.json"],
+        made_from=[*sources("03_training"), f"{RUN}/radiographs/card.json", *FEATURES],
     output:
         "{at}/notebooks/03_training.ipynb",
         "{at}/training/weights.safetensors",

@@ -41,14 +41,17 @@ def build_model(config: TrainConfig, vectors: Tensor, features: int | None = Non
 
 def claim(out: Path, partition: Partition, vectors: Tensor, config: TrainConfig) -> str:
     """Write what this run is trained on, or refuse a folder that holds another run; returns the SHA-256 of it."""
+    card = partition.radiographs.card
     content = {
         "config": dataclasses.asdict(config),
         "unseen": list(partition.findings.unseen),
         "findings": list(partition.findings.keys),
-        "data_sha256": partition.radiographs.card["sha256"],
+        "data_sha256": card.get("radiographs_sha256", card["sha256"]),
         "images": {name: len(getattr(partition, name)) for name in ("train", "val", "test")},
         "semantic_sha256": hashlib.sha256(vectors.float().numpy().tobytes()).hexdigest(),
     }
+    if "radiographs_sha256" in card:  # features of these radiographs
+        content["features_sha256"] = card["sha256"]
     file = out / "config.json"
     if not file.exists():
         write_json(file, content)

@@ -4,7 +4,6 @@ import importlib.util
 import shutil
 
 import pytest
-
 from browser import NAMES, browser, chromium
 from check import Look, broken_links, check, page_faults
 

@@ -4,12 +4,11 @@ import json
 import re
 from types import SimpleNamespace
 
-import pytest
-from docutils import nodes
-
 import folding
 import mathml
 import mend
+import pytest
+from docutils import nodes
 
 
 def cell(source, *tags):

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.metrics import average_precision_score, roc_auc_score
-
 from browser import browser
 from check import Look, broken_links, page_faults
-from cmdml.findings import DEFAULT_UNSEEN, KEYS
+from sklearn.metrics import average_precision_score, roc_auc_score
 from test_book_in_browser import needs_chromium
+
+from cmdml.findings import DEFAULT_UNSEEN, KEYS
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -64,7 +64,7 @@ def test_chapter_4_s_numbers_are_those_of_the_training(study, place):
         assert row.low <= row.value <= row.high and row.low < row.high, key
     about = json.loads((study[0] / place / "evaluation/manifest.json").read_text())
     assert about["profile"] == "smoke" and about["unseen"] == list(DEFAULT_UNSEEN)
-    assert about["semantics"] == ("shuffled_description" if place else "description")
+    assert about["semantics"] == ("shuffled" if place else "signs_text")
 
 
 def test_the_variant_is_another_training(study):

@@ -2,6 +2,7 @@
 
 import importlib.util
 import shutil
+from contextlib import nullcontext
 
 import pytest
 from browser import NAMES, browser, chromium
@@ -18,9 +19,14 @@ SCROLLS = f'<div style="overflow-x: auto"{{}}>{WIDE.format("many words")}</div>'
 
 
 @pytest.fixture(scope="module")
-def look():
-    with browser() as running:
-        yield Look(running, "light")
+def running():
+    with browser() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def look(running):
+    return Look(running, "light")
 
 
 def faults(look, folder, body):
@@ -60,7 +66,8 @@ def test_a_planted_fault_is_named(look, tmp_path, body, named):
 
 
 @needs_chromium
-def test_each_theme_is_looked_at(tmp_path):
+def test_each_theme_is_looked_at(running, tmp_path, monkeypatch):
+    monkeypatch.setattr("check.browser", lambda: nullcontext(running))  # one at a time
     style = "<style>@media (prefers-color-scheme: dark) { p { color: #333; background: #000 } }</style>"
     (tmp_path / "page.html").write_text(PAGE.format(f"{style}<p>words</p>"), encoding="utf-8")
     found = check(tmp_path, screenshots=tmp_path / "pictures")

@@ -3,6 +3,9 @@
 import posixpath
 import re
 
+_NUMBER = r"[+−–-]?\d*\.?\d+ ?%?"
+INTERVAL = re.compile(rf"\s+([(\[]{_NUMBER}(?: to |, |–){_NUMBER}[)\]])")  # in a table, as (0.52 to 0.57)
+
 
 def no_live_code(app, config) -> None:
     """Silence sphinx-thebe: turned off, it still declares a script on the network, twice on every page."""
@@ -21,10 +24,24 @@ def hanging(code: re.Match) -> str:
     return code[1] + "\n".join(lines) + "\n" + code[3]
 
 
-def headers(part: re.Match) -> str:
-    """Say of every header cell whether it heads a column or a row; an empty one heads nothing."""
+def one_row(head: str) -> str:
+    """The names of a table's rows stand in a second line of headers, which is else empty: one line holds both."""
+    rows = re.findall(r"<tr\b.*?</tr>", head, flags=re.DOTALL)
+    if len(rows) != 2:
+        return head
+    over, under = ([cell[0] for cell in re.finditer(r"<th\b[^>]*>(.*?)</th>", row, flags=re.DOTALL)] for row in rows)
+    blank = [[not re.sub(r"<[^>]*>|&nbsp;|\s", "", cell) for cell in cells] for cells in (over, under)]
+    if len(over) != len(under) or not all(map(max, *blank)) or any("colspan" in cell for cell in over):
+        return head
+    cells = (low if empty else high for high, low, empty in zip(over, under, blank[0]))
+    return head.replace(rows[1], "").replace(rows[0], "<tr>" + "".join(cells) + "</tr>")
+
+
+def table_part(part: re.Match) -> str:
+    """Say of every header cell whether it heads a column or a row; an empty one heads nothing. Intervals stay whole."""
     scope = "col" if part[1] == "thead" else "row"
-    text = re.sub(r"<th(?=[\s>])(?![^>]*\bscope=)", f'<th scope="{scope}"', part[0])
+    text = one_row(part[0]) if part[1] == "thead" else INTERVAL.sub(r' <span class="interval">\1</span>', part[0])
+    text = re.sub(r"<th(?=[\s>])(?![^>]*\bscope=)", f'<th scope="{scope}"', text)
     return re.sub(r"<th\b[^>]*>(\s|&nbsp;)*</th>", "<td></td>", text)
 
 
@@ -39,7 +56,7 @@ def mend(app, pagename, templatename, context, doctree) -> None:
         body = context["body"].replace('<div role="list" class="citation-list">', '<div class="citation-list">')
         body = re.sub(r'href="([\w./-]+)\.(?:ipynb|md)(#[^"]*)?"', to_page, body)
         body = re.sub(r'(<div class="highlight"><pre>(?:<span></span>)?)(.*?)(</pre>)', hanging, body, flags=re.DOTALL)
-        context["body"] = re.sub(r"<(thead|tbody)\b.*?</\1>", headers, body, flags=re.DOTALL)
+        context["body"] = re.sub(r"<(thead|tbody)\b.*?</\1>", table_part, body, flags=re.DOTALL)
 
 
 def setup(app):

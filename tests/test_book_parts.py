@@ -72,6 +72,20 @@ def test_table_headers_say_what_they_head():
     assert '<th scope="row">CM-DML</th>' in found and '<th scope="colgroup">x</th>' in found
 
 
+def test_the_name_of_the_rows_shares_the_line_of_the_headers():
+    found = body('<thead>\n<tr style="text-align: right;"><th></th><th>U</th></tr>\n'
+                 "<tr><th>scorer</th><th></th></tr></thead>")  # fmt: skip
+    assert re.findall(r">(\w+)</th>", found) == ["scorer", "U"] and found.count("<tr>") == 1
+    two = "<thead><tr><th></th><th>AUROC</th></tr><tr><th>scorer</th><th>U</th></tr></thead>"
+    assert body(two).count("<tr>") == 2
+
+
+@pytest.mark.parametrize("interval", ["(0.52 to 0.57)", "[0.50, 0.61]", "(+0.003 to +0.021)", "(−0.1–0.2)"])
+def test_intervals_of_a_table_stay_whole(interval):
+    assert f'0.5 <span class="interval">{interval}</span>' in body(f"<tbody><tr><td>0.5 {interval}</td></tr></tbody>")
+    assert "interval" not in body("<tbody><tr><td>two (a, b)</td></tr></tbody>") + body(f"<p>0.5 {interval}</p>")
+
+
 @pytest.mark.parametrize(
     ("formula", "spaces"), [(r"\log p", 1), (r"\log(1-p)", 0), (r"\gamma\log(1-p)", 1), (r"2\log 2", 2), ("a + b", 0)]
 )

@@ -24,7 +24,7 @@
   function start() {
     if (!window.TERMS || /\/glossary\.html$/.test(location.pathname)) return;
     document.body.append(tip);
-    for (const link of document.querySelectorAll('main a[href*="#term-"]')) {
+    for (const link of document.querySelectorAll('article a[href*="#term-"]:not(.indextable a)')) {
       if (!(link.hash.slice(1) in window.TERMS)) continue;
       link.classList.add("term");
       link.addEventListener("pointerenter", () => show(link));

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from lightning_fabric import Fabric
 from scipy.stats import rankdata
 from torch import Tensor, nn
 from tqdm import tqdm
@@ -15,6 +14,7 @@ from tqdm import tqdm
 from cmdml.batches import Batches
 from cmdml.checkpoint import load_checkpoint, save_checkpoint
 from cmdml.config import TrainConfig
+from cmdml.distributed import ALONE, fabric_of, join, over_the_whole_batch
 from cmdml.files import SEAL
 from cmdml.objectives import OBJECTIVES, USES
 from cmdml.optimisation import optimizer_of, train_epoch, trained_parts
@@ -112,30 +112,35 @@ def fit(
         kept = _Training(partition, vectors, config, accelerator)
         kept.run(lambda: None)
         return TrainedRun(kept.model.eval(), pd.DataFrame(kept.state["history"]), kept.embeddings(), None)
-    out = Path(out)
+    out, team = Path(out), join(accelerator)
     partition.radiographs.verify()  # nobody changed what is about to be learnt
-    run, checkpoint = claim(out, partition, vectors, config), out / "checkpoint.safetensors"
+    with team.first():  # one process claims the folder, the others see that it is theirs
+        run, checkpoint = claim(out, partition, vectors, config), out / "checkpoint.safetensors"
     if (out / SEAL).exists():
         return load_run(out)
-    kept = _Training(partition, vectors, config, accelerator)
+    kept = _Training(partition, vectors, config, accelerator, team)
     if checkpoint.exists():
         kept.state = load_checkpoint(checkpoint, kept.parts, run)
-    kept.run(lambda: save_checkpoint(checkpoint, kept.state, kept.parts, run), progress)
-    save_run(out, kept.state["weights"], pd.DataFrame(kept.state["history"]), kept.embeddings(), kept.state["learnt"])
-    checkpoint.unlink(missing_ok=True)
+    team.wait()  # all have read it before the first writes the next
+    kept.run(lambda: team.rank or save_checkpoint(checkpoint, kept.state, kept.parts, run), progress and not team.rank)
+    made = pd.DataFrame(kept.state["history"]), kept.embeddings(), kept.state["learnt"]
+    if not team.rank:
+        save_run(out, kept.state["weights"], *made)
+        checkpoint.unlink(missing_ok=True)
+    team.wait()
     return load_run(out)
 
 
 class _Training:
     """Everything that one training holds while it runs; ``state`` and ``parts`` are what a checkpoint keeps."""
 
-    def __init__(self, partition: Partition, vectors: Tensor, config: TrainConfig, accelerator: str):
-        self.partition, self.config, self.seen = partition, config, partition.findings.seen_index
+    def __init__(self, partition: Partition, vectors: Tensor, config: TrainConfig, accelerator: str, team=ALONE):
+        self.partition, self.config, self.seen, self.team = partition, config, partition.findings.seen_index, team
         data, auto = partition.radiographs, "32-true"
         if accelerator != "cpu" and torch.cuda.is_available():
             auto = "bf16-mixed"
         precision = auto if config.precision == "auto" else config.precision
-        self.fabric = Fabric(accelerator=accelerator, devices=1, precision=precision)
+        self.fabric = fabric_of(accelerator, precision, team)
         self.train = Batches(data.pixels, partition.train, self.fabric.device)
         self.val = Batches(data.pixels, partition.val, self.fabric.device)
         torch.manual_seed(config.seed)
@@ -144,6 +149,8 @@ class _Training:
         if frozen:
             _standardize(self.model.visual_extractor, self.train.store)
         trained_parts(self.model, config.tune)
+        if team.size > 1:
+            over_the_whole_batch(self.model)
         self.objective = OBJECTIVES[config.objective](config, vectors[self.seen]).to(self.fabric.device)
         optimizer = optimizer_of(self.model, self.objective, config)
         compiled = torch.compile(self.model) if config.compile else self.model
@@ -175,7 +182,7 @@ class _Training:
         """Train, validate on seen findings, and note both."""
         state, start = self.state, time.perf_counter()
         mean = train_epoch(self.module, self.objective, self.optimizer, self.train, self.labels, self.seen, epoch,
-                           self.config, backward=self.fabric.backward, tick=tick)  # fmt: skip
+                           self.config, backward=self.fabric.backward, tick=tick, team=self.team)  # fmt: skip
         _check_loss(mean["total"], epoch, self.config)
         scores = embed(self.module, self.objective, self.val)["scores"][:, self.seen]
         auroc = seen_validation_auroc(self.val_labels, scores)

@@ -12,8 +12,12 @@ SPACE = '<mspace width="0.1667em"></mspace>'
 
 
 def mathml(node, block: bool) -> str:
+    text = node.astext()
     try:
-        text = tex2mathml(node.astext(), as_block=block)
+        try:
+            text = tex2mathml(text, as_block=block)
+        except MathError:  # docutils wants sized brackets in pairs within one group: without a size they may stand alone
+            text = tex2mathml(re.sub(r"\\[bB]igg?[lmr]?(?![a-zA-Z])", "", text), as_block=block)
     except MathError as error:  # a warning is an error in this book's build
         logging.getLogger(__name__).warning(f"{node.astext()}: {error}", location=node)
         return ""

@@ -91,3 +91,8 @@ def test_intervals_of_a_table_stay_whole(interval):
 )
 def test_named_functions_keep_their_distance(formula, spaces):
     assert mathml.mathml(nodes.math(formula, formula), block=False).count('width="0.1667em"') == spaces
+
+
+def test_brackets_of_a_given_size_keep_it_and_lone_ones_are_drawn_all_the_same():
+    assert 'minsize="1.2em"' in mathml.mathml(nodes.math("", r"\bigl(x\bigr)"), block=True)
+    assert mathml.mathml(nodes.math("", r"\Big[ x \\ y \Big]"), block=True).count("<mo") == 2

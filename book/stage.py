@@ -11,6 +11,7 @@ import shutil
 import sys
 from pathlib import Path
 
+import folding
 import matplotlib
 import pandas as pd
 import yaml
@@ -22,6 +23,7 @@ from cmdml.study.results import manifest_of
 matplotlib.use("agg")
 ROOT = Path(__file__).resolve().parents[1]
 NUMBERS = ("*.csv", "manifest.json")
+TOOLS = ("stage.py", "folding.py", "browser.py", "check.py", "pdf.py")  # of this folder, and no part of the book
 ROTATION = "data/results/rotation-nih-mini"
 
 
@@ -154,7 +156,7 @@ def stage(run_dir: str) -> Path:
     run = ROOT / run_dir
     out = run / "book"
     shutil.rmtree(out, ignore_errors=True)
-    shutil.copytree(ROOT / "book", out / "book", ignore=shutil.ignore_patterns("stage.py", "__pycache__"))
+    shutil.copytree(ROOT / "book", out / "book", ignore=shutil.ignore_patterns(*TOOLS, "__pycache__"))
     shutil.copy2(ROOT / "_toc.yml", out / "_toc.yml")
     config = with_buttons(yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8")))
     (out / "_config.yml").write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), encoding="utf-8")
@@ -166,7 +168,7 @@ def stage(run_dir: str) -> Path:
     names = [path.name for path in chapters if path.parent.name == "notebooks"]
     (out / "notebooks").mkdir()
     for name in names:
-        shutil.copy2(run / f"notebooks/{name}.ipynb", out / "notebooks")
+        folding.fold(Path(shutil.copy2(run / f"notebooks/{name}.ipynb", out / "notebooks")))
     (out / "book/status.md").write_text(status(run, names))
     (out / "book/figures").mkdir(exist_ok=True)
     figures.loss_figure().savefig(out / "book/figures/loss.svg", bbox_inches="tight", metadata={"Date": None})

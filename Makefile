@@ -20,7 +20,7 @@ READY   := .venv/ready-$(shell cat requirements.lock pyproject.toml | cksum | cu
 COMMAND := $(BIN)/python -m cmdml.study.command
 
 .DEFAULT_GOAL := help
-.PHONY: help install bench book study sweep rotation plan-nih results readme test mutants lint lab clean
+.PHONY: help install bench book study sweep rotation plan-nih results readme test mutants lint lab clean trials
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):[^#]*## /  make \1|/' | column -t -s '|'
@@ -65,6 +65,9 @@ bench: $(READY)  ## measure this machine into data/results/benchmarks (NIH_1024=
 	$(BIN)/python benchmarks/bootstrap.py --out runs/benchmarks
 	test -z "$$NIH_1024" || $(BIN)/python benchmarks/prepare.py "$$NIH_1024" --out runs/benchmarks
 	mkdir -p data/results/benchmarks && cp runs/benchmarks/*.json data/results/benchmarks
+
+trials: $(READY)  ## list the trainings made by hand (runs/trials) by what they change, with S, U and H
+	@$(BIN)/python -m cmdml.study.trials
 
 test: $(READY)  ## run the tests
 	$(BIN)/python -m pytest

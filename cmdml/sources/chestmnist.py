@@ -67,7 +67,8 @@ def prepare(folder, *, size=64, npz=None, root=None, limit=0, progress=True) -> 
         raise ValueError(f"{path}: the splits differ in size: {shapes}")
     if not 0 < size <= pixels or pixels % size:
         fits = ", ".join(str(s) for s in range(16, pixels + 1) if pixels % s == 0)
-        raise ValueError(f"{path} holds {pixels} px images, which size={size} does not divide; choose one of {fits}")
+        way_out = f'write SET="size={pixels}", or any of these: {fits}'
+        raise ValueError(f"{path} holds {pixels} px images, which size={size} does not divide; {way_out}")
 
     total = sum(shape[0] for shape in shapes.values())
     share = min(1.0, limit / total) if limit else 1.0

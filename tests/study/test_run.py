@@ -88,9 +88,10 @@ def test_parameters_that_do_not_fit(injected, sentence):
         run.parameters(history(DECLARED, f"# Parameters\n{injected}\n"))
 
 
+@pytest.mark.parametrize("kind", ["str | list[str] | None", "str or list[str] or None"])
 @pytest.mark.parametrize("value", ["a", ["a", "b"], None])
-def test_parameters_of_several_types(value):
-    cell = "unseen: str | list[str] | None = 'default'"
+def test_parameters_of_several_types(value, kind):
+    cell = f"unseen: {kind} = 'default'"
     assert run.parameters(history(cell, f"# Parameters\nunseen = {value!r}"))["unseen"] == value
     with pytest.raises(ValueError, match="unseen must be str"):
         run.parameters(history(cell, "# Parameters\nunseen = 4"))
@@ -215,7 +216,7 @@ def test_notebooks_declare_typed_parameters_and_carry_no_output(path):
     declared = run.declared_parameters(path)
     assert {"profile", "run_dir", "seed"} <= set(declared)
     # papermill must read the cell too, or it warns about good names and `--help-notebook` is silent: no second "=" in a
-    # line. What it cannot read is a choice of types.
+    # line, and "or" between two types.
     readable = papermill.inspect_notebook(str(path))
-    assert set(readable) == {name for name, kind in declared.items() if "|" not in kind}
+    assert set(readable) == set(declared)
     assert all(about["help"] for about in readable.values())

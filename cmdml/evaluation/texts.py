@@ -31,13 +31,15 @@ def illness_of_texts(labels, scores) -> np.ndarray:
 
 
 def lift_of_texts(labels, scores, findings: SeenUnseen) -> np.ndarray:
-    """How well each finding's text finds *other* unseen findings: mean AUROC among images with a finding, (C,).
+    """How much better than the average text each text finds *other* unseen findings, (C,), in AUROC.
 
-    A text that only says *ill* lifts all of them alike.
+    Of every unseen label other than the text's own: AUROC by this text less the mean AUROC by all texts, among images
+    with a finding; then the mean over these labels. A text that only says *ill* lifts all of them alike.
     """
     labels, scores = np.asarray(labels), np.asarray(scores)
     abnormal, unseen = labels.any(1), findings.unseen_index
     found = auroc(labels[abnormal][:, unseen], scores[abnormal])  # (U, C)
+    found -= found.mean(1, keepdims=True)
     found[np.arange(len(unseen)), unseen] = np.nan  # its own text
     counted = (~np.isnan(found)).sum(0)
     return np.divide(np.nansum(found, axis=0), counted, out=np.full(found.shape[1], np.nan), where=counted > 0)
@@ -70,9 +72,9 @@ class Pointing:
 def pointing(labels, scores, semantic, findings: SeenUnseen) -> Pointing:
     """Does a text find films because the seen findings that it points at look like them?
 
-    A model that never saw a finding knows its text only by the seen ones near it. If that is all there is, the AUROC of
-    label a by text b follows ``predicted[a, b] = Σ_c films[a, c] · text[b, c]`` over the seen findings c. Row and column
-    means are taken out of both sides: what a label gains from every text, or a text gives to every label, is illness or
+    A model that never saw a finding knows its text only by the seen ones near it. If that is all there is, the AUROC
+    label a by text b follows ``predicted[a, b] = Σ_c films[a, c] · text[b, c]`` over the seen findings c. Row and
+    column means are taken out of both sides: what a label gains from every text, or a text gives to every label, is illness or
     luck and no meaning. Ours.
 
     Parameters

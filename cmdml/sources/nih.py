@@ -127,7 +127,7 @@ def _find_images(root: Path) -> dict[str, Path]:
     if not files:
         dicom = next((p for top in root.glob("images*") for p in top.rglob("*.dcm")), None)
         if dicom:
-            raise FileNotFoundError(f"{dicom} is a DICOM file; a set is made of PNG files: save its pixels as 8-bit grey")
+            raise FileNotFoundError(f"{dicom} is a DICOM file; a set is made of PNG files: save it as 8-bit grey")
         raise FileNotFoundError(f"{root}: no images*/**/*.png; unpack the NIH archives there (images_001.tar.gz, …)")
     return files
 

@@ -18,7 +18,8 @@ def trial(folder, name, started, evaluated=False, **changed):
     if evaluated:
         (out / "evaluation").mkdir()
         rows = [{"protocol": p, "metric": f"auroc_{m}", "value": v, "low": v - 0.1, "high": v + 0.1}
-                for p, base in (("all", 0.8), ("abnormal", 0.5)) for m, v in zip("SUH", (base, base + 0.1, base + 0.05))]
+                for p, base in (("all", 0.8), ("abnormal", 0.5))
+                for m, v in zip("SUH", (base, base + 0.1, base + 0.05))]
         pd.DataFrame(rows).to_csv(out / "evaluation/summary.csv", index=False)
 
 

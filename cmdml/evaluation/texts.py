@@ -74,8 +74,8 @@ def pointing(labels, scores, semantic, findings: SeenUnseen) -> Pointing:
 
     A model that never saw a finding knows its text only by the seen ones near it. If that is all there is, the AUROC
     label a by text b follows ``predicted[a, b] = Σ_c films[a, c] · text[b, c]`` over the seen findings c. Row and
-    column means are taken out of both sides: what a label gains from every text, or a text gives to every label, is illness or
-    luck and no meaning. Ours.
+    column means are taken out of both sides: what a label gains from every text, or a text gives to every label, is
+    illness or luck and no meaning. Ours.
 
     Parameters
     ----------

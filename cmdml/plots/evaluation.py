@@ -38,23 +38,27 @@ def swapped(panels: dict[str, np.ndarray], findings: SeenUnseen) -> Figure:
     return fig
 
 
-def lift(panels: dict[str, tuple[np.ndarray, np.ndarray]], findings: SeenUnseen) -> Figure:
-    """What each text gives to *other* unseen findings against how well it tells ill from well, a panel per training.
+def pairs(panels: dict[str, tuple[np.ndarray, np.ndarray]], findings: SeenUnseen) -> Figure:
+    """AUROC of unseen label by unseen text against what look-alikes predict, own texts filled, a panel per training.
 
-    ``panels``: {title: (AUROC of ill against well (C,), lift of other unseen findings (C,))}.
+    ``panels``: {title: (predicted (U, U), matrix (U, U))}, both less their row and column means.
     """
-    fig, axes = plt.subplots(1, max(len(panels), 1), figsize=(WIDTH, 3.4), squeeze=False, sharex=True, sharey=True)
+    fig, axes = plt.subplots(1, max(len(panels), 1), figsize=(WIDTH, 3.3), squeeze=False, sharey=True)
     if not panels:
-        evidence.nothing(axes[0, 0])
-    for ax, (title, (ill, others)) in zip(axes[0], panels.items(), strict=False):
-        ax.scatter(ill, others, c=colours(findings), s=28, zorder=3)
-        for column in findings.unseen_index:
-            ax.annotate(words(findings.keys[column]), (ill[column], others[column]), xytext=(4, 4), fontsize=8.5,
-                        textcoords="offset points", color=UNSEEN)  # fmt: skip
+        evidence.nothing(axes[0, 0], "fewer than two unseen findings: no pairs")
+    for i, (ax, (title, (predicted, matrix))) in enumerate(zip(axes[0], panels.items(), strict=False)):
+        own = np.eye(len(matrix), dtype=bool)
+        ax.scatter(predicted[~own], matrix[~own], s=28, facecolors="white", edgecolors=OTHER, label="another's text")
+        ax.scatter(predicted[own], matrix[own], s=34, color=UNSEEN, zorder=3, label="its own text")
+        for j, key in enumerate(findings.unseen):
+            ax.annotate(words(key), (predicted[j, j], matrix[j, j]), xytext=(5, -3), textcoords="offset points",
+                        fontsize=8.5, color=UNSEEN)  # fmt: skip
         ax.axhline(0, color="black", lw=0.8, ls=":")
-        ax.set(title=title, xlabel="its score, ill against well (AUROC)")
-        ax.margins(0.12)
-    axes[0, 0].set_ylabel("what it gives to other\nunseen findings (AUROC)")
+        ax.axvline(0, color="black", lw=0.8, ls=":")
+        ax.set(title=title, xlabel="look-alikes predict", ylabel="" if i else "AUROC of the pair")
+        ax.margins(x=0.25)
+    if panels:
+        axes[0, 0].legend(loc="upper left")
     return fig
 
 

@@ -15,6 +15,7 @@ from sklearn.manifold import TSNE
 
 from cmdml.findings import SeenUnseen
 from cmdml.plots import figures
+from cmdml.plots.evidence import nothing
 from cmdml.plots.figures import SEEN, UNSEEN, WIDTH, words
 
 PALE = "#c3cad3"
@@ -130,3 +131,17 @@ def hubs(table: pd.DataFrame, findings: SeenUnseen, total: int, ax: Axes) -> Axe
     figures.colour_ticks(ax.get_yticklabels(), table.finding, findings)
     ax.legend(loc="lower right")
     return ax
+
+
+def mean_hits(distance, labels, findings: SeenUnseen, keys: Sequence[str], k=20) -> float:
+    """The mean of :func:`hits` over findings, of one training."""
+    columns = [findings.keys.index(key) for key in keys]
+    near = np.argsort(distance[:, columns], axis=0, kind="stable")[:k]  # (k, K)
+    return float(np.take_along_axis(labels[:, columns], near, axis=0).mean())
+
+
+def no_second_training() -> Figure:
+    """A figure that says that there is nothing to compare with."""
+    fig, ax = plt.subplots(figsize=(WIDTH, 0.8))
+    nothing(ax, "this run has no second training to compare with")
+    return fig

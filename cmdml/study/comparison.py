@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cmdml.evaluation.controls import swapped_text
+from cmdml.evaluation.controls import illness_alone, swapped_text
 from cmdml.evaluation.metrics import PROTOCOLS, evaluate, paired_difference
 from cmdml.evaluation.testset import embedded
 from cmdml.evaluation.texts import Pointing, correlation, illness_of_texts, lift_of_texts, pointing
@@ -71,10 +71,11 @@ class Told:
     illness: np.ndarray
     lift: np.ndarray
     pointing: Pointing
+    ill: float  # mean correlation of the unseen findings' scores with illness alone, among images with a finding
 
 
-def told(name: str, training, testset, findings: SeenUnseen, **options) -> Told | None:
-    """Swapped texts of one training, and what explains them; None with fewer than two unseen findings.
+def told(name: str, training, testset, findings: SeenUnseen, **options) -> Told:
+    """Swapped texts of one training with at least two unseen findings, and what explains them.
 
     Parameters
     ----------
@@ -82,13 +83,20 @@ def told(name: str, training, testset, findings: SeenUnseen, **options) -> Told 
     testset : :class:`~cmdml.evaluation.testset.TestSet`
     options : ``replicates`` and ``seed`` of the bootstrap.
     """
-    if len(findings.unseen) < 2:
-        return None
     space = embedded(training, testset.rows)
     labels, scores = testset.labels, space["scores"]
     matrix, contrast = swapped_text(labels, scores, testset.patients, findings, **options)
+    alone, abnormal = illness(training, testset, findings)[:, 0], labels.any(1)
+    ill = [correlation(alone[abnormal], scores[abnormal, column]) for column in findings.unseen_index]
     return Told(name, matrix, contrast, illness_of_texts(labels, scores), lift_of_texts(labels, scores, findings),
-                pointing(labels, scores, space["semantic"], findings))  # fmt: skip
+                pointing(labels, scores, space["semantic"], findings), float(np.nanmean(ill)))  # fmt: skip
+
+
+def illness(training, testset, findings: SeenUnseen) -> np.ndarray:
+    """Illness alone of the test images (N, C): the seen scores of a training, z-scored on its validation images."""
+    val = np.flatnonzero(testset.radiographs.table["split"] == "val")
+    reference = embedded(training, val)["scores"]
+    return illness_alone(embedded(training, testset.rows)["scores"], reference, findings)
 
 
 def contrasts(all_told: list[Told]) -> pd.DataFrame:
@@ -100,10 +108,21 @@ def contrasts(all_told: list[Told]) -> pd.DataFrame:
             "own text": f"{np.nanmean(one.matrix[own]):.2f}",
             "swapped texts": f"{np.nanmean(one.matrix[~own]):.2f}",
             "own minus swapped": difference(*one.contrast),
-            "illness explains the lift (r)": f"{correlation(one.illness, one.lift):+.2f}".replace("-", "−"),
-            "look-alikes explain the pairs (r)": f"{one.pointing.r:+.2f}".replace("-", "−"),
+            "r of the scores with illness alone": correlated(one.ill),
+            "r of a text's illness with its lift": correlated(correlation(one.illness, one.lift)),
+            "r of look-alikes with the pairs": correlated(one.pointing.r),
         }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("told")
+
+
+def correlated(r: float) -> str:
+    """A correlation as ``+0.91``; a dash where there is none."""
+    return difference(r, np.nan, np.nan)
+
+
+def agrees(one: Told) -> np.ndarray:
+    """(U,) whether an unseen finding's text points at the seen finding that its films look like most."""
+    return one.pointing.text.argmax(1) == np.nan_to_num(one.pointing.films).argmax(1)
 
 
 def leaning(one: Told, findings: SeenUnseen, words: Callable[[str], str]) -> pd.DataFrame:

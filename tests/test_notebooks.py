@@ -16,7 +16,8 @@ from cmdml.study import run
 from cmdml.training import TrainConfig
 
 NOTEBOOKS = sorted((run.ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
-WIRING = {"profile", "run_dir", "training", "out", "compare", "results", "rotation", "beside"}  # filled in by the Snakefile
+# Filled in by the Snakefile.
+WIRING = {"profile", "run_dir", "training", "out", "compare", "results", "rotation", "beside"}
 CHAPTERS = ("01_data", "02_semantics", "03_training", "04_evaluation", "05_embeddings")
 DRAWS = re.compile(r"\bplt\.show\(\)|^draw\(", re.M)
 

@@ -62,25 +62,6 @@ def pairs(panels: dict[str, tuple[np.ndarray, np.ndarray]], findings: SeenUnseen
     return fig
 
 
-def roc(labels: np.ndarray, scores: np.ndarray, findings: SeenUnseen, name: str) -> Figure:
-    """ROC curves of the seen findings (thin) and of the unseen ones (named), (N, C) labels and scores."""
-    fig, axes = plt.subplots(1, 2, figsize=(WIDTH, 3.7), sharey=True)
-    for ax, keys, colour, title in zip(axes, (findings.seen, findings.unseen), (SEEN, UNSEEN), ("seen", "unseen"),
-                                       strict=True):  # fmt: skip
-        for i, key in enumerate(keys):
-            column = findings.keys.index(key)
-            line = {"color": colour, "ls": ("-", "--", "-.", ":")[i % 4], "label": words(key)}
-            if title == "seen":
-                line = {"color": colour, "lw": 1, "alpha": 0.6}
-            figures.curve(labels[:, column], scores[:, column], ax, **line)
-        ax.plot([0, 1], [0, 1], color="black", lw=0.8, ls=":")
-        ax.set_title(f"{name}: {title}")
-    axes[1].set_ylabel("")
-    if findings.unseen:
-        axes[1].legend(loc="lower right")
-    return fig
-
-
 def alarms(labels: np.ndarray, scores: np.ndarray, findings: SeenUnseen) -> pd.DataFrame:
     """Precision where a finding is called as often as it occurs: of its n highest of n positives, how many have it.
 

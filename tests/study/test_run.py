@@ -107,6 +107,14 @@ def test_execute(notebook, tmp_path):
         run.execute(notebook, out, {"gama": 1})
 
 
+def test_what_cells_print_is_seen_while_they_run_and_injected_values_are_hidden(notebook, tmp_path, capsys):
+    out = run.execute(notebook, tmp_path / "out.ipynb", {"gamma": 1})
+    assert "'gamma': 1.0" in capsys.readouterr().out
+    tags = [cell.metadata.get("tags", []) for cell in nbformat.read(out, 4).cells]
+    assert [t for t in tags if "remove-cell" in t] == [["injected-parameters", "remove-cell"]]
+    assert tags[1] == ["parameters"]
+
+
 def test_a_failing_notebook_is_kept_under_another_name(notebook, tmp_path):
     out = tmp_path / "out.ipynb"
     done = subprocess.run(

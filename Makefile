@@ -21,7 +21,7 @@ READY   := .venv/ready-$(shell cat requirements.lock pyproject.toml | cksum | cu
 COMMAND := $(BIN)/python -m cmdml.study.command
 
 .DEFAULT_GOAL := help
-.PHONY: help install bench book study sweep rotation plan-nih results readme test torture mutants lint lab clean check-install slides wheels check-book pdf
+.PHONY: help install bench book study sweep rotation plan-nih results readme test torture mutants lint lab clean check-install slides wheels check-book pdf trials
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):[^#]*## /  make \1|/' | column -t -s '|'
@@ -73,6 +73,9 @@ bench: $(READY)  ## measure this machine into data/results/benchmarks (NIH_1024=
 	$(BIN)/python benchmarks/sealing.py --out runs/benchmarks
 	test -z "$$NIH_1024" || $(BIN)/python benchmarks/prepare.py "$$NIH_1024" --out runs/benchmarks
 	mkdir -p data/results/benchmarks && cp runs/benchmarks/*.json data/results/benchmarks
+
+trials: $(READY)  ## list the trainings made by hand (runs/trials) by what they change, with S, U and H
+	@$(BIN)/python -m cmdml.study.trials
 
 test: $(READY)  ## run the tests
 	$(BIN)/python -m pytest

@@ -207,14 +207,24 @@ rule evaluation:
         EXECUTE
 
 
+# Beside the main run, what was told descriptions, where the profile has that variant.
+BESIDE = [f"{RUN}/variants/description/training/embeddings.npz"] if "description" in VARIANTS else []
+
+
 rule embeddings:
     input:
         sources("05_embeddings"),
         f"{RUN}/training/embeddings.npz",
+        BESIDE,
     output:
         f"{RUN}/notebooks/05_embeddings.ipynb",
     params:
-        values=parameters("05_embeddings", training=f"{RUN}/training", out=f"{RUN}/embeddings"),
+        values=parameters(
+            "05_embeddings",
+            training=f"{RUN}/training",
+            out=f"{RUN}/embeddings",
+            beside=f"{RUN}/variants/description/training" if BESIDE else "",
+        ),
     shell:
         EXECUTE
 

@@ -16,7 +16,7 @@ def mathml(node, block: bool) -> str:
     try:
         try:
             text = tex2mathml(text, as_block=block)
-        except MathError:  # docutils wants sized brackets in pairs within one group: without a size they may stand alone
+        except MathError:  # docutils wants sized brackets in pairs of one group: without a size they may stand alone
             text = tex2mathml(re.sub(r"\\[bB]igg?[lmr]?(?![a-zA-Z])", "", text), as_block=block)
     except MathError as error:  # a warning is an error in this book's build
         logging.getLogger(__name__).warning(f"{node.astext()}: {error}", location=node)

@@ -1,6 +1,7 @@
 """Training: one configuration in, one run folder out, or the same in memory."""
 
 import math
+import sys
 import time
 from contextlib import nullcontext
 from pathlib import Path
@@ -25,6 +26,7 @@ from cmdml.writing import only_writer
 
 __all__ = ["TrainConfig", "TrainedRun", "build_model", "embed", "fit", "load_run", "seen_validation_auroc"]
 
+LINE_EVERY = 20  # seconds between the lines that a long training prints
 STD_FLOOR = 1e-6  # a feature that never varies is not blown up
 
 
@@ -157,13 +159,24 @@ class _Training:
             bar.update(done - bar.n)
             bar.set_postfix(epoch=state["epoch"] + 1, loss=f"{loss:.3f}", refresh=False)
 
+        said = time.monotonic()
         for epoch in range(state["epoch"], config.epochs):
             if config.patience and epoch - 1 - state["best_epoch"] >= config.patience:
                 break  # asked before an epoch, not after: a resumed run that had stopped stays stopped
             self.epoch(epoch, steps, tick if progress else None)
             save()
+            if progress and time.monotonic() - said >= LINE_EVERY:
+                said = time.monotonic()
+                tqdm.write(self.line(), sys.stdout)  # not the bar's stream: `make study` shows it
+                sys.stdout.flush()
         bar.close()
         self.model.load_state_dict(state["weights"])
+
+    def line(self) -> str:
+        """Where the training stands, in a line."""
+        last = self.state["history"][-1]
+        return (f"epoch {last['epoch']} of {self.config.epochs}: loss {last['loss']:.3f}, seen validation AUROC "
+                f"{last['val_seen_auroc']:.3f}, {last['seconds']:.0f} s")  # fmt: skip
 
     def epoch(self, epoch: int, steps: int, tick=None) -> None:
         """Train, validate on seen findings, and note both."""

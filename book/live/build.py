@@ -1,0 +1,149 @@
+"""Make the data of the live page (book/_static/live): weights, films and the numbers that its sentences use.
+
+    python book/live/build.py [--phantom HEAD] [--real HEAD] [--runs FOLDER] [--out FOLDER]
+
+Told signs, the page runs the two heads that the repository carries. Told descriptions, and signs that were shuffled
+among the findings, it runs trainings that differ in nothing else: those of ``make study PROFILE=phantom``, if they are
+there, or its own, which stay in ``runs/live``.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+from streams import ROOT, TOLD, Stream, pack, pointing, trained, tray_films, tray_phantoms
+
+from cmdml.feature_set import FeatureSet
+from cmdml.files import sha256, write_json, write_text
+from cmdml.findings import findings_of, load_attributes
+from cmdml.heads import load_head
+from cmdml.semantics import semantic_vectors, untaught
+from cmdml.sources.phantom import prepare
+from cmdml.study.run import environment
+
+OUT = ROOT / "book/_static/live"
+DIGITS = 2  # bits of float16's ten that a weight leaves out
+ABSCESS = ["opacity", "lucency", "focal", "round", "air_space", "air_fluid_level"]
+MADE = ("films.js", "weights-*.js", "*.jpg")  # what this script writes there
+CLEAR = 0.03  # a difference between two AUROCs that a sentence calls one
+
+
+def compared(a: float, b: float, more: str, less: str, same: str) -> str:
+    """Which of three words the numbers bear out for a against b."""
+    return same if abs(a - b) < CLEAR else more if a > b else less
+
+
+def number(auroc: float) -> str:
+    return f"{auroc:.2f}"
+
+
+def experiments(streams: dict, findings) -> dict:
+    """What the three experiments say of all test films; the page adds what it finds on one."""
+    signs = streams["phantom", "signs"]
+    listed = {f.key: list(f.signs) for f in findings_of(findings.keys)}
+    abscess, own = signs.words(ABSCESS, findings, "Hernia"), signs.words(listed["Hernia"], findings, "Hernia")
+    films = f"{signs.test['abnormal']:,} test phantoms with a finding"
+    first = f"Among {films}, the abscess's signs rank those with a hernia at AUROC {number(abscess)}, the hernia's own signs at {number(own)}. "
+    first += compared(abscess, 0.5, "No abscess was ever drawn, and hernias were: the words borrow what films with a hernia taught. A high score for "
+                      "words that you made up does not mean that the network knows the disease.",
+                      "The words rank hernias below other films: signs that are shared do not carry over here.",
+                      "That is no better than guessing: the shared signs do not carry over here.")  # fmt: skip
+    u = {told: streams["phantom", told].auroc["U"][0] for told in TOLD}
+    s = {told: streams["phantom", told].auroc["S"][0] for told in TOLD}
+    gap = compared(u["signs"], u["shuffled"], "loses", "gains", "hardly changes")
+    second = (f"Mean AUROC over {films}: findings seen in training {number(s['signs'])} told signs, {number(s['description'])} told descriptions, "
+              f"{number(s['shuffled'])} shuffled; unseen findings {number(u['signs'])}, {number(u['description'])}, {number(u['shuffled'])}. ")  # fmt: skip
+    second += {"loses": "Labels teach the seen findings, whatever they are called; only the unseen ones lose when the words are swapped.",
+               "gains": "Swapped words even do better on unseen findings: the words carry nothing here.",
+               "hardly changes": "Swapping the words hardly changes the unseen findings: the words carry little here."}[gap]  # fmt: skip
+    emphysema, new = listed["Emphysema"], list(untaught(listed["Emphysema"], findings_of(findings.seen)))
+    steps = [[sign for sign in emphysema if sign not in new]]
+    steps += [[*steps[0], sign] for sign in new] + [emphysema]
+    reached = [signs.words(step, findings, "Emphysema") for step in steps]
+    plain = [" + ".join(sign.replace("_", " ") for sign in step) for step in steps]
+    third = f"Among {films}, AUROC for emphysema: " + "; ".join(f"{p} {number(a)}" for p, a in zip(plain, reached, strict=True)) + ". "
+    third += compared(reached[-1], reached[0], "The signs that nobody taught still help here. ", "The signs that nobody taught make it worse here. ",
+                      "The signs that nobody taught change little. ")  # fmt: skip
+    third += compared(reached[-1], 0.5, "The whole list does better than guessing (0.50).", "The whole list does worse than guessing (0.50): a "
+                      "place in the joint space that no film has fixed can point anywhere.", "The whole list does no better than guessing (0.50).")  # fmt: skip
+    return {
+        "abscess": {"name": "Lung abscess", "signs": ABSCESS, "text": first, "auroc": [abscess, own]},
+        "swap": {"text": second, "U": u, "S": s},
+        "untaught": {"name": "Emphysema in signs", "signs": emphysema, "untaught": new, "text": third, "steps": steps, "auroc": reached},
+    }
+
+
+def content(streams: dict, heads: dict, tray: list[dict]) -> dict:
+    """Everything of the page but the weights."""
+    findings = heads["phantom"].findings
+    seen = findings_of(findings.seen)
+    about = [{"key": f.key, "name": f.name, "signs": f.signs, "synonyms": f.synonyms, "seen": f.key in findings.seen} for f in findings_of(findings.keys)]
+    signs = [{"name": name, "says": says, "taught": not untaught([name], seen)} for name, says in load_attributes().items()]
+    quality = [{"source": source, "told": told, **stream.test, **stream.auroc} for (source, told), stream in streams.items()]
+    return {
+        "findings": about, "signs": signs, "tray": tray, "quality": quality, "experiments": experiments(streams, findings),
+        "pointing": pointing(streams["phantom", "signs"], findings),
+        "heads": {source: sha256(head.folder / "weights.safetensors") for source, head in heads.items()},
+    }  # fmt: skip
+
+
+def weigh(out: Path) -> dict[str, int]:
+    """Bytes of the page: all of it, and what loads at first (the rest when the switch is turned)."""
+    files = {path.name: path.stat().st_size for path in out.iterdir() if path.is_file()}
+    later = sum(size for name, size in files.items() if name in ("weights-description.js", "weights-shuffled.js"))
+    return {"all": sum(files.values()), "first": sum(files.values()) - later}
+
+
+def write(page: dict, bundles: dict, told: dict, out: Path) -> None:
+    """Data files, as classic scripts: from file:// a browser reads no other kind. The weight is known last."""
+    for name, tensors in bundles.items():
+        write_text(out / f"weights-{name}.js", f"(window.LIVE_WEIGHTS ??= {{}}).{name} = {json.dumps(pack(tensors, DIGITS))};\n")
+    weight = {"all": 0, "first": 0}
+    for _ in range(3):  # the weight is part of what is weighed
+        text = json.dumps(page | {"told": pack(told), "weight": weight}, ensure_ascii=False)
+        write_text(out / "films.js", f"window.LIVE = {text};\n")
+        weight = weigh(out)
+
+
+def build(phantom: Path, real: Path, runs: Path, out: Path) -> dict:
+    """Train what is missing, measure, write; returns the page's data."""
+    heads = {"phantom": load_head(phantom), "real": load_head(real)}
+    data = {
+        "phantom": prepare(runs / "phantom-radiographs"),
+        "real": FeatureSet.load(ROOT / "data/features/nih-mini-efficientnet_lite0"),
+    }
+    for source, head in heads.items():
+        if head.card["data"]["sha256"] != data[source].card["sha256"]:
+            raise ValueError(f"{head.folder} was trained on other films than {data[source].folder} holds: make it again (data/make_heads.py)")
+    streams = {}
+    for source, head in heads.items():
+        for told in TOLD:
+            model = head.model if told == "signs" else trained(told, source, head, data[source], runs).model
+            streams[source, told] = Stream(source, told, model, head, data[source])
+    for pattern in MADE:
+        for old in out.glob(pattern):
+            old.unlink()
+    _, tray = tray_phantoms()
+    features, films = tray_films(data["real"], out)
+    page = content(streams, heads, tray + films)
+    bundles = {told: {k: v for source in heads for k, v in streams[source, told].tensors(features).items()} for told in TOLD}
+    write(page, bundles, {"told": heads["phantom"].reference["attributes"].numpy()}, out)
+    results = {name: page[name] for name in ("quality", "pointing", "experiments", "heads")} | {"bytes": weigh(out)} | environment()
+    write_json(ROOT / "data/results/live/page.json", results)
+    return page
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--phantom", type=Path, default=ROOT / "data/heads/phantom", help="head of the phantom, told signs in words")
+    parser.add_argument("--real", type=Path, default=ROOT / "data/heads/nih-mini", help="head of real films, told signs in words")
+    parser.add_argument("--runs", type=Path, default=ROOT / "runs/live", help="where phantoms and trainings stay")
+    parser.add_argument("--out", type=Path, default=OUT, help="folder of the page")
+    given = parser.parse_args()
+    build(given.phantom, given.real, given.runs, given.out)
+    weight = weigh(given.out)
+    print(f"{given.out}/index.html: {weight['first'] / 1e6:.2f} MB at first, {weight['all'] / 1e6:.2f} MB in all")
+
+
+if __name__ == "__main__":
+    main()

@@ -17,7 +17,7 @@ from cmdml.feature_set import FeatureSet
 from cmdml.files import sha256, write_json, write_text
 from cmdml.findings import findings_of, load_attributes
 from cmdml.heads import load_head
-from cmdml.semantics import semantic_vectors, untaught
+from cmdml.semantics import untaught
 from cmdml.sources.phantom import prepare
 from cmdml.study.run import environment
 
@@ -61,7 +61,11 @@ def experiments(streams: dict, findings) -> dict:
     steps += [[*steps[0], sign] for sign in new] + [emphysema]
     reached = [signs.words(step, findings, "Emphysema") for step in steps]
     plain = [" + ".join(sign.replace("_", " ") for sign in step) for step in steps]
-    third = f"Among {films}, AUROC for emphysema: " + "; ".join(f"{p} {number(a)}" for p, a in zip(plain, reached, strict=True)) + ". "
+    third = (
+        f"Among {films}, AUROC for emphysema: "
+        + "; ".join(f"{p} {number(a)}" for p, a in zip(plain, reached, strict=True))
+        + ". "
+    )
     third += compared(reached[-1], reached[0], "The signs that nobody taught still help here. ", "The signs that nobody taught make it worse here. ",
                       "The signs that nobody taught change little. ")  # fmt: skip
     third += compared(reached[-1], 0.5, "The whole list does better than guessing (0.50).", "The whole list does worse than guessing (0.50): a "
@@ -69,7 +73,14 @@ def experiments(streams: dict, findings) -> dict:
     return {
         "abscess": {"name": "Lung abscess", "signs": ABSCESS, "text": first, "auroc": [abscess, own]},
         "swap": {"text": second, "U": u, "S": s},
-        "untaught": {"name": "Emphysema in signs", "signs": emphysema, "untaught": new, "text": third, "steps": steps, "auroc": reached},
+        "untaught": {
+            "name": "Emphysema in signs",
+            "signs": emphysema,
+            "untaught": new,
+            "text": third,
+            "steps": steps,
+            "auroc": reached,
+        },
     }
 
 
@@ -77,9 +88,16 @@ def content(streams: dict, heads: dict, tray: list[dict]) -> dict:
     """Everything of the page but the weights."""
     findings = heads["phantom"].findings
     seen = findings_of(findings.seen)
-    about = [{"key": f.key, "name": f.name, "signs": f.signs, "synonyms": f.synonyms, "seen": f.key in findings.seen} for f in findings_of(findings.keys)]
-    signs = [{"name": name, "says": says, "taught": not untaught([name], seen)} for name, says in load_attributes().items()]
-    quality = [{"source": source, "told": told, **stream.test, **stream.auroc} for (source, told), stream in streams.items()]
+    about = [
+        {"key": f.key, "name": f.name, "signs": f.signs, "synonyms": f.synonyms, "seen": f.key in findings.seen}
+        for f in findings_of(findings.keys)
+    ]
+    signs = [
+        {"name": name, "says": says, "taught": not untaught([name], seen)} for name, says in load_attributes().items()
+    ]
+    quality = [
+        {"source": source, "told": told, **stream.test, **stream.auroc} for (source, told), stream in streams.items()
+    ]
     return {
         "findings": about, "signs": signs, "tray": tray, "quality": quality, "experiments": experiments(streams, findings),
         "pointing": pointing(streams["phantom", "signs"], findings),
@@ -97,7 +115,10 @@ def weigh(out: Path) -> dict[str, int]:
 def write(page: dict, bundles: dict, told: dict, out: Path) -> None:
     """Data files, as classic scripts: from file:// a browser reads no other kind. The weight is known last."""
     for name, tensors in bundles.items():
-        write_text(out / f"weights-{name}.js", f"(window.LIVE_WEIGHTS ??= {{}}).{name} = {json.dumps(pack(tensors, DIGITS))};\n")
+        write_text(
+            out / f"weights-{name}.js",
+            f"(window.LIVE_WEIGHTS ??= {{}}).{name} = {json.dumps(pack(tensors, DIGITS))};\n",
+        )
     weight = {"all": 0, "first": 0}
     for _ in range(3):  # the weight is part of what is weighed
         text = json.dumps(page | {"told": pack(told), "weight": weight}, ensure_ascii=False)
@@ -114,7 +135,9 @@ def build(phantom: Path, real: Path, runs: Path, out: Path) -> dict:
     }
     for source, head in heads.items():
         if head.card["data"]["sha256"] != data[source].card["sha256"]:
-            raise ValueError(f"{head.folder} was trained on other films than {data[source].folder} holds: make it again (data/make_heads.py)")
+            raise ValueError(
+                f"{head.folder} was trained on other films than {data[source].folder} holds: make it again (data/make_heads.py)"
+            )
     streams = {}
     for source, head in heads.items():
         for told in TOLD:
@@ -126,17 +149,27 @@ def build(phantom: Path, real: Path, runs: Path, out: Path) -> dict:
     _, tray = tray_phantoms()
     features, films = tray_films(data["real"], out)
     page = content(streams, heads, tray + films)
-    bundles = {told: {k: v for source in heads for k, v in streams[source, told].tensors(features).items()} for told in TOLD}
+    bundles = {
+        told: {k: v for source in heads for k, v in streams[source, told].tensors(features).items()} for told in TOLD
+    }
     write(page, bundles, {"told": heads["phantom"].reference["attributes"].numpy()}, out)
-    results = {name: page[name] for name in ("quality", "pointing", "experiments", "heads")} | {"bytes": weigh(out)} | environment()
+    results = (
+        {name: page[name] for name in ("quality", "pointing", "experiments", "heads")}
+        | {"bytes": weigh(out)}
+        | environment()
+    )
     write_json(ROOT / "data/results/live/page.json", results)
     return page
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--phantom", type=Path, default=ROOT / "data/heads/phantom", help="head of the phantom, told signs in words")
-    parser.add_argument("--real", type=Path, default=ROOT / "data/heads/nih-mini", help="head of real films, told signs in words")
+    parser.add_argument(
+        "--phantom", type=Path, default=ROOT / "data/heads/phantom", help="head of the phantom, told signs in words"
+    )
+    parser.add_argument(
+        "--real", type=Path, default=ROOT / "data/heads/nih-mini", help="head of real films, told signs in words"
+    )
     parser.add_argument("--runs", type=Path, default=ROOT / "runs/live", help="where phantoms and trainings stay")
     parser.add_argument("--out", type=Path, default=OUT, help="folder of the page")
     given = parser.parse_args()

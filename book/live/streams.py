@@ -50,13 +50,21 @@ def regression(module: nn.Sequential, name: str) -> dict[str, np.ndarray]:
     layers = [layer for layer in module if isinstance(layer, nn.Linear)]
     if len(layers) != 2:
         raise ValueError(f"{name} has {len(layers)} linear layers, the page computes two: train with one hidden width")
-    return {f"{name}.{i}.{p}": getattr(layer, p).detach().numpy() for i, layer in enumerate(layers) for p in ("weight", "bias")}
+    return {
+        f"{name}.{i}.{p}": getattr(layer, p).detach().numpy()
+        for i, layer in enumerate(layers)
+        for p in ("weight", "bias")
+    }
 
 
 def convolutions(net: nn.Module) -> dict[str, np.ndarray]:
     """The convolutions of ``small_cnn`` with BatchNorm folded in: w γ / σ, and β − μ γ / σ."""
     layers, out = list(net.modules()), {}
-    pairs = zip((m for m in layers if isinstance(m, nn.Conv2d)), (m for m in layers if isinstance(m, nn.BatchNorm2d)), strict=True)
+    pairs = zip(
+        (m for m in layers if isinstance(m, nn.Conv2d)),
+        (m for m in layers if isinstance(m, nn.BatchNorm2d)),
+        strict=True,
+    )
     for i, (conv, norm) in enumerate(pairs):
         scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
         out[f"phantom.conv{i}.weight"] = (conv.weight * scale[:, None, None, None]).detach().numpy()
@@ -84,7 +92,9 @@ def trained(told: str, source: str, head, data, runs: Path):
 def places(network, pixels, rows) -> np.ndarray:
     """(M, D): films in the joint space."""
     parts = np.array_split(np.asarray(rows), -(-len(rows) // 250))
-    show = (lambda x: network.model.visual_extractor(x)) if pixels.ndim == 2 else (lambda x: network.features(x[:, None]))
+    show = (
+        (lambda x: network.model.visual_extractor(x)) if pixels.ndim == 2 else (lambda x: network.features(x[:, None]))
+    )
     return torch.cat([network.visual(show(torch.from_numpy(np.array(pixels[part])))) for part in parts]).numpy()
 
 
@@ -103,10 +113,20 @@ class Stream:
         network = self.network or _Embedder(model)
         test, normal = np.flatnonzero(split == "test"), np.flatnonzero((split == "val") & ~labels.any(1))
         normal = normal[np.linspace(0, len(normal) - 1, NORMALS).round().astype(int)]
-        self.normal, self.visual, self.labels = places(network, data.pixels, normal), places(network, data.pixels, test), labels[test]
+        self.normal, self.visual, self.labels = (
+            places(network, data.pixels, normal),
+            places(network, data.pixels, test),
+            labels[test],
+        )
         self.embed = lambda pixels: places(network, pixels, np.arange(len(pixels)))
         self.anchors = self.anchor(model.semantic_vectors)
-        found = evaluate(self.labels, distances(self.visual, self.anchors), data.table["patient"].to_numpy()[test], head.findings, seed=0)
+        found = evaluate(
+            self.labels,
+            distances(self.visual, self.anchors),
+            data.table["patient"].to_numpy()[test],
+            head.findings,
+            seed=0,
+        )
         rows = found.summary[found.summary.protocol == "abnormal"].set_index("metric")
         self.auroc = {m: [round(float(rows.loc[f"auroc_{m}", c]), 3) for c in ("value", "low", "high")] for m in "SU"}
         self.test = {"films": len(test), "abnormal": int(self.labels.any(1).sum())}
@@ -132,7 +152,11 @@ class Stream:
         if self.told != "description":  # signs have no meaning to a network that was told whole sentences
             out |= regression(model.semantic_regression, f"{self.source}.semantic")
         flat = plane(np.concatenate([self.anchors, self.normal, self.visual[self.labels.any(1)]]))
-        return out | {f"{self.source}.anchors": self.anchors, f"{self.source}.normal": self.normal, f"{self.source}.plane": flat}
+        return out | {
+            f"{self.source}.anchors": self.anchors,
+            f"{self.source}.normal": self.normal,
+            f"{self.source}.plane": flat,
+        }
 
 
 class _Embedder:
@@ -164,7 +188,9 @@ def tray_films(real: FeatureSet, out: Path) -> tuple[np.ndarray, list[dict]]:
     row, items = real.table.reset_index().set_index("image")["index"], []
     for film in first.itertuples():
         small = Image.open(ROOT / "data/films" / film.image)
-        write_whole(out / f"{film.image[:-4]}.jpg", lambda path, small=small: small.save(path, quality=80, optimize=True))
+        write_whole(
+            out / f"{film.image[:-4]}.jpg", lambda path, small=small: small.save(path, quality=80, optimize=True)
+        )
         shown = [key for key in real.findings if getattr(film, key)]
         items.append({"source": "real", "labels": shown, "image": film.image[:-4], "view": film.view})
     return real.pixels[row.loc[first["image"]].to_numpy()], items

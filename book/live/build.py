@@ -11,6 +11,7 @@ import argparse
 import json
 from pathlib import Path
 
+import sentences
 from streams import ROOT, TOLD, Stream, pack, pointing, trained, tray_films, tray_phantoms
 
 from cmdml.feature_set import FeatureSet
@@ -25,63 +26,32 @@ OUT = ROOT / "book/_static/live"
 DIGITS = 2  # bits of float16's ten that a weight leaves out
 ABSCESS = ["opacity", "lucency", "focal", "round", "air_space", "air_fluid_level"]
 MADE = ("films.js", "weights-*.js", "*.jpg")  # what this script writes there
-CLEAR = 0.03  # a difference between two AUROCs that a sentence calls one
 
 
-def compared(a: float, b: float, more: str, less: str, same: str) -> str:
-    """Which of three words the numbers bear out for a against b."""
-    return same if abs(a - b) < CLEAR else more if a > b else less
-
-
-def number(auroc: float) -> str:
-    return f"{auroc:.2f}"
-
-
-def experiments(streams: dict, findings) -> dict:
-    """What the three experiments say of all test films; the page adds what it finds on one."""
-    signs = streams["phantom", "signs"]
-    listed = {f.key: list(f.signs) for f in findings_of(findings.keys)}
-    abscess, own = signs.words(ABSCESS, findings, "Hernia"), signs.words(listed["Hernia"], findings, "Hernia")
+def experiments(signs: Stream, streams: dict, findings) -> dict:
+    """What the three experiments set, and what they say of all test films; the page adds what it finds on one."""
+    about = {f.key: f for f in findings_of(findings.keys)}
     films = f"{signs.test['abnormal']:,} test phantoms with a finding"
-    first = f"Among {films}, the abscess's signs rank those with a hernia at AUROC {number(abscess)}, the hernia's own signs at {number(own)}. "
-    first += compared(abscess, 0.5, "No abscess was ever drawn, and hernias were: the words borrow what films with a hernia taught. A high score for "
-                      "words that you made up does not mean that the network knows the disease.",
-                      "The words rank hernias below other films: signs that are shared do not carry over here.",
-                      "That is no better than guessing: the shared signs do not carry over here.")  # fmt: skip
-    u = {told: streams["phantom", told].auroc["U"][0] for told in TOLD}
-    s = {told: streams["phantom", told].auroc["S"][0] for told in TOLD}
-    gap = compared(u["signs"], u["shuffled"], "loses", "gains", "hardly changes")
-    second = (f"Mean AUROC over {films}: findings seen in training {number(s['signs'])} told signs, {number(s['description'])} told descriptions, "
-              f"{number(s['shuffled'])} shuffled; unseen findings {number(u['signs'])}, {number(u['description'])}, {number(u['shuffled'])}. ")  # fmt: skip
-    second += {"loses": "Labels teach the seen findings, whatever they are called; only the unseen ones lose when the words are swapped.",
-               "gains": "Swapped words even do better on unseen findings: the words carry nothing here.",
-               "hardly changes": "Swapping the words hardly changes the unseen findings: the words carry little here."}[gap]  # fmt: skip
-    emphysema, new = listed["Emphysema"], list(untaught(listed["Emphysema"], findings_of(findings.seen)))
-    steps = [[sign for sign in emphysema if sign not in new]]
-    steps += [[*steps[0], sign] for sign in new] + [emphysema]
+    by_finding = {f.name: signs.words(ABSCESS, findings, key) for key, f in about.items()}
+    hernia = signs.words(about["Hernia"].signs, findings, "Hernia")
+    leans = [(about[key].name, cosine) for key, cosine in signs.leans(ABSCESS, findings)]
+    auroc = {m: {told: streams["phantom", told].auroc[m][0] for told in TOLD} for m in "SU"}
+    listed = list(about["Emphysema"].signs)
+    new = list(untaught(listed, findings_of(findings.seen)))
+    taught = [sign for sign in listed if sign not in new]
+    steps = [taught, *([*taught, sign] for sign in new), listed]
     reached = [signs.words(step, findings, "Emphysema") for step in steps]
-    plain = [" + ".join(sign.replace("_", " ") for sign in step) for step in steps]
-    third = (
-        f"Among {films}, AUROC for emphysema: "
-        + "; ".join(f"{p} {number(a)}" for p, a in zip(plain, reached, strict=True))
-        + ". "
-    )
-    third += compared(reached[-1], reached[0], "The signs that nobody taught still help here. ", "The signs that nobody taught make it worse here. ",
-                      "The signs that nobody taught change little. ")  # fmt: skip
-    third += compared(reached[-1], 0.5, "The whole list does better than guessing (0.50).", "The whole list does worse than guessing (0.50): a "
-                      "place in the joint space that no film has fixed can point anywhere.", "The whole list does no better than guessing (0.50).")  # fmt: skip
     return {
-        "abscess": {"name": "Lung abscess", "signs": ABSCESS, "text": first, "auroc": [abscess, own]},
-        "swap": {"text": second, "U": u, "S": s},
-        "untaught": {
-            "name": "Emphysema in signs",
-            "signs": emphysema,
-            "untaught": new,
-            "text": third,
-            "steps": steps,
-            "auroc": reached,
+        "abscess": {
+            "name": "Lung abscess", "signs": ABSCESS, "auroc": by_finding, "own": hernia, "leans": leans,
+            "text": sentences.abscess(films, by_finding, hernia, leans),
         },
-    }
+        "swap": {**auroc, "text": sentences.swap(films, auroc["S"], auroc["U"])},
+        "untaught": {
+            "name": "Emphysema in signs", "signs": listed, "untaught": new, "steps": steps, "auroc": reached,
+            "text": sentences.untaught(films, "emphysema", steps, reached),
+        },
+    }  # fmt: skip
 
 
 def content(streams: dict, heads: dict, tray: list[dict]) -> dict:
@@ -99,7 +69,8 @@ def content(streams: dict, heads: dict, tray: list[dict]) -> dict:
         {"source": source, "told": told, **stream.test, **stream.auroc} for (source, told), stream in streams.items()
     ]
     return {
-        "findings": about, "signs": signs, "tray": tray, "quality": quality, "experiments": experiments(streams, findings),
+        "findings": about, "signs": signs, "tray": tray, "quality": quality,
+        "experiments": experiments(streams["phantom", "signs"], streams, findings),
         "pointing": pointing(streams["phantom", "signs"], findings),
         "heads": {source: sha256(head.folder / "weights.safetensors") for source, head in heads.items()},
     }  # fmt: skip
@@ -136,7 +107,8 @@ def build(phantom: Path, real: Path, runs: Path, out: Path) -> dict:
     for source, head in heads.items():
         if head.card["data"]["sha256"] != data[source].card["sha256"]:
             raise ValueError(
-                f"{head.folder} was trained on other films than {data[source].folder} holds: make it again (data/make_heads.py)"
+                f"{head.folder} was trained on other films than {data[source].folder} holds: "
+                "make it again (python data/make_heads.py)"
             )
     streams = {}
     for source, head in heads.items():

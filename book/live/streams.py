@@ -2,6 +2,7 @@
 
 import base64
 import gzip
+import json
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,8 @@ TOLD = {"signs": "signs_text", "description": "description", "shuffled": "shuffl
 TRAY_SEED, NORMALS, DIGITS = 2026, 60, 2  # DIGITS: bits of float16's ten that a weight leaves out
 # What the tray's phantoms show: every finding once, unseen ones alone, one film without any. Nobody looked first.
 TRAY = (["Hernia"], ["Emphysema"], ["Edema"], ["Pneumonia"], ["Fibrosis"], ["Pneumothorax"], ["Mass"], ["Nodule"],
-        ["Effusion", "Cardiomegaly"], ["Atelectasis"], ["Consolidation"], ["Infiltration", "Pleural_Thickening"], [])  # fmt: skip
+        ["Effusion", "Cardiomegaly"], ["Atelectasis"], ["Consolidation"], ["Infiltration", "Pleural_Thickening"],
+        [])  # fmt: skip
 CELLS, PATCH = 8, 16  # as in net.js
 
 
@@ -80,12 +82,14 @@ def plane(points: np.ndarray) -> np.ndarray:
 
 
 def trained(told: str, source: str, head, data, runs: Path):
-    """A training like the head's, told something else."""
+    """A training like the head's, told something else: the study's, if it saw the same films, or one of the page's."""
     study = ROOT / f"runs/phantom/variants/{told}/training"
     if source == "phantom" and (study / SEAL).exists():
-        return load_run(study)
-    vectors = semantic_vectors(findings_of(head.findings.keys), TOLD[told])
-    return fit(partition(data, head.findings), vectors, head.config, runs / f"{source}-{told}", accelerator="cpu")
+        held = json.loads((study / "config.json").read_text())
+        if held["data_sha256"] == data.card["sha256"] and held["unseen"] == list(head.findings.unseen):
+            return load_run(study)
+    vectors, out = semantic_vectors(findings_of(head.findings.keys), TOLD[told]), runs / f"{source}-{told}"
+    return fit(partition(data, head.findings), vectors, head.config, out, accelerator="cpu")
 
 
 @torch.inference_mode()
@@ -142,8 +146,13 @@ class Stream:
         scores = distances(self.visual[ill], self.anchor(signs_vector(signs)[None]))[:, 0]
         return round(float(roc_auc_score(self.labels[ill, column], scores)), 3)
 
+    def leans(self, signs, findings) -> list[tuple[str, float]]:
+        """The two seen findings nearest to a list of signs in the joint space, with their cosines."""
+        cosine = self.anchors[findings.seen_index] @ self.anchor(signs_vector(signs)[None])[0]
+        return [(findings.seen[i], round(float(cosine[i]), 3)) for i in np.argsort(-cosine)[:2]]
+
     def tensors(self, films) -> dict[str, np.ndarray]:
-        """All that the page needs of it; ``films`` are the tray's, for a source whose network is too large for the page."""
+        """All that the page needs of it; ``films`` are the tray's, for a network too large for the page."""
         model, out = self.model, {}
         if self.source == "phantom":
             out |= convolutions(model.visual_extractor.net) | regression(model.visual_regression, "phantom.visual")

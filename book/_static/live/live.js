@@ -84,7 +84,7 @@ function drawRanks(list, chosen, many) {
     const bar = make("span", { class: "bar" }, make("i", { style: `width:${100 * Math.exp(row.score)}%` }), make("em", { style: `left:${100 * Math.exp(row.median)}%` }));
     return make("li", { class: kind }, make("button", { type: "button", "data-row": row.key, "aria-pressed": row === chosen, "aria-label": words },
       make("span", { class: "rank" }, row.rank), make("span", { class: `dot ${kind}` }), make("span", { class: "label" }, row.name, row.right ? make("span", { class: "right" }, " ✓") : ""),
-      bar, make("span", { class: "score" }, row.score.toFixed(2).replace("-", "−")), make("span", { class: "above" }, `above ${row.above}/${many}`)));
+      bar, make("span", { class: "score" }, row.score.toFixed(2).replace("-", "−")), make("span", { class: "above" }, `${row.above}/${many}`)));
   }));
   document.querySelector(`[data-row="${focused}"]`)?.focus();
   $("heat-of").textContent = chosen.name;
@@ -130,19 +130,21 @@ function drawSpace({ list, visual, normal, anchors, net, source }) {
   const flat = (v) => axes.map((axis) => axis.reduce((sum, a, i) => sum + a * (v[i] - mean[i]), 0));
   const points = list.map((row) => ({ ...row, at: flat(row.anchor) })), here = flat(visual), others = normal.map(flat);
   const all = [...points.map((p) => p.at), ...others, here], low = [0, 1].map((k) => Math.min(...all.map((p) => p[k]))), high = [0, 1].map((k) => Math.max(...all.map((p) => p[k])));
-  const scale = Math.min((width - 120) / (high[0] - low[0]), (height - 40) / (high[1] - low[1]));
-  const to = (p) => [60 + (width - 120 - scale * (high[0] - low[0])) / 2 + scale * (p[0] - low[0]), height - 20 - (height - 40 - scale * (high[1] - low[1])) / 2 - scale * (p[1] - low[1])];
-  const [x, y] = to(here), svg = $("space"), placed = [];
+  const room = [width - 180, height - 30], scale = Math.min(...room.map((size, k) => size / (high[k] - low[k])));
+  const margin = room.map((size, k) => (size - scale * (high[k] - low[k])) / 2); // names stand in a column of their own
+  const to = (p) => [15 + margin[0] + scale * (p[0] - low[0]), height - 15 - margin[1] - scale * (p[1] - low[1])];
+  const [x, y] = to(here), svg = $("space"), line = (from, end, kind) => make("line", { x1: from[0], y1: from[1], x2: end[0], y2: end[1], class: kind });
   svg.replaceChildren(...others.map((p) => make("circle", { class: "normal", cx: to(p)[0], cy: to(p)[1], r: 2 })));
-  for (const p of points.slice(0, 3)) svg.append(make("line", { x1: x, y1: y, x2: to(p.at)[0], y2: to(p.at)[1] }));
-  for (const p of points.sort((a, b) => to(a.at)[1] - to(b.at)[1])) {
-    const [px, py] = to(p.at), kind = p.key === "own" ? "own" : p.seen ? "seen" : "unseen", long = 6.2 * p.name.length;
-    const left = px > width - 20 - long || (px > width / 2 && px - long > 20);
-    let ty = py + 4; // labels that would overlap are pushed down
-    while (placed.some((q) => Math.abs(q.ty - ty) < 11 && q.left < (left ? px : px + long) + 8 && (left ? px - long : px) - 8 < q.right)) ty += 2;
-    placed.push({ ty, left: left ? px - long - 8 : px + 8, right: left ? px - 8 : px + long + 8 });
-    svg.append(make("circle", { class: kind, cx: px, cy: py, r: 5 }, make("title", {}, p.name)), make("text", { class: kind, x: left ? px - 9 : px + 9, y: ty, "text-anchor": left ? "end" : "start" }, p.name));
-  }
+  for (const p of points.slice(0, 3)) svg.append(line([x, y], to(p.at), "near"));
+  points.sort((a, b) => to(a.at)[1] - to(b.at)[1]);
+  const step = 17, heights = points.map((p) => to(p.at)[1]);
+  for (let i = 0; i < heights.length; i++) heights[i] = Math.max(heights[i], i ? heights[i - 1] + step : step - 4);
+  for (let i = heights.length - 1; i >= 0; i--) heights[i] = Math.min(heights[i], height - 12 - step * (heights.length - 1 - i));
+  points.forEach((p, i) => {
+    const kind = p.key === "own" ? "own" : p.seen ? "seen" : "unseen", at = to(p.at), name = [width - 142, heights[i]];
+    svg.append(line(at, name, "leader"), make("text", { class: kind, x: name[0] + 4, y: name[1] + 4 }, p.name));
+    svg.append(make("circle", { class: kind, cx: at[0], cy: at[1], r: 5 }, make("title", {}, p.name)));
+  });
   svg.append(make("path", { class: "film", d: `M${x} ${y - 9}l2.6 5.9 6.4.6-4.8 4.3 1.4 6.3-5.6-3.3-5.6 3.3 1.4-6.3-4.8-4.3 6.4-.6z` }, make("title", {}, "this film")));
   const first = list.slice(0, 3).map((row) => row.name).join(", ");
   $("space-says").textContent = `Star: this film; dots: findings in words; small dots: normal films; lines: the three nearest (${first}). Two of ${mean.length} dimensions, those in which films and findings vary most, so distances are only roughly right.`;

@@ -200,10 +200,10 @@ def test_normal_films_are_counted(page, live):
 def test_the_heat_map_is_the_loss_of_score_under_a_cover(page, live):
     net, film = unpacked("signs"), phantoms(live)[1][0]
     covered = np.repeat(film[None], 64, 0)
-    size = page.evaluate("PATCH")
     for i in range(64):
-        y, x = (n * 8 - (size - 8) // 2 for n in divmod(i, 8))
-        covered[i, max(0, y) : y + size, max(0, x) : x + size] = int(film.mean())
+        y, x = (8 * n for n in divmod(i, 8))
+        near = film[max(0, y - 8) : y + 16, max(0, x - 8) : x + 16]
+        covered[i, y : y + 8, x : x + 8] = int(near.mean())
     expected = scores_of(film[None], net).numpy() - scores_of(covered, net).numpy()
     found = page.evaluate("""async () => {
         const now = read(0, "signs", []), places = await occlude(tray[0].pixels, now.net, () => false, () => {});
@@ -312,7 +312,8 @@ def test_a_picture_of_one_s_own_runs_the_network(browser, live, tmp_path):
 
 
 OUTLINE = """() => {
-    const e = document.activeElement, seen = [e, e.nextElementSibling ?? e, e.parentNode].map((x) => getComputedStyle(x));
+    const e = document.activeElement, around = [e, e.nextElementSibling ?? e, e.parentNode];
+    const seen = around.map((x) => getComputedStyle(x));
     return Math.max(...seen.map((style) => (style.outlineStyle === "none" ? 0 : parseFloat(style.outlineWidth))));
 }"""  # of an invisible input, what stands beside or around it
 

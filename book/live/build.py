@@ -112,9 +112,11 @@ def build(phantom: Path, real: Path, runs: Path, out: Path) -> dict:
             )
     streams = {}
     for source, head in heads.items():
-        for told in TOLD:
-            model = head.model if told == "signs" else trained(told, source, head, data[source], runs).model
-            streams[source, told] = Stream(source, told, model, head, data[source])
+        measured = head.card.get("measured", {}).get("summary")
+        streams[source, "signs"] = Stream(source, "signs", head.model, head, data[source], measured=measured)
+        for told in ("description", "shuffled"):
+            done = trained(told, source, head, data[source], runs)
+            streams[source, told] = Stream(source, told, done.model, head, data[source], done.embeddings)
     for pattern in MADE:
         for old in out.glob(pattern):
             old.unlink()

@@ -29,7 +29,7 @@ tray.forEach((film) => { if (film.pixels) film.pixels = Uint8Array.from(atob(fil
 async function load(told) {
   if (nets[told]) return nets[told];
   if (!window.LIVE_WEIGHTS?.[told])
-    await new Promise((done, failed) => document.head.append(Object.assign(make("script", { src: `weights-${told}.js` }), { onload: done, onerror: failed })));
+    await new Promise((onload, onerror) => document.head.append(Object.assign(make("script", { src: `weights-${told}.js` }), { onload, onerror })));
   signVectors ??= (await unpack(LIVE.told)).told;
   return (nets[told] ??= await unpack(LIVE_WEIGHTS[told]));
 }
@@ -71,7 +71,8 @@ async function update() {
   for (const button of document.querySelectorAll(".tray button")) {
     const chosen = +button.dataset.film === state.film;
     button.setAttribute("aria-checked", chosen);
-    button.tabIndex = chosen || button === button.parentNode.firstChild && !button.parentNode.contains(document.querySelector(`[data-film="${state.film}"]`)) ? 0 : -1;
+    const first = button === button.parentNode.firstChild, elsewhere = !button.parentNode.contains(document.querySelector(`[data-film="${state.film}"]`));
+    button.tabIndex = chosen || (first && elsewhere) ? 0 : -1;
   }
   await drawHeat(film, now, row, turn);
 }
@@ -80,11 +81,16 @@ function drawRanks(list, chosen, many) {
   const focused = document.activeElement?.dataset?.row;
   $("ranks").replaceChildren(...list.map((row) => {
     const kind = row.key === "own" ? "own" : row.seen ? "seen" : "unseen";
-    const words = `${row.rank}. ${row.name}, ${{ own: "your words", seen: "seen", unseen: "never seen" }[kind]}${row.right ? ", on this film" : ""}, score ${row.score.toFixed(2)}, above ${row.above} of ${many} normal films`;
-    const bar = make("span", { class: "bar" }, make("i", { style: `width:${100 * Math.exp(row.score)}%` }), make("em", { style: `left:${100 * Math.exp(row.median)}%` }));
+    const says = { own: "your words", seen: "seen", unseen: "never seen" }[kind] + (row.right ? ", on this film" : "");
+    const words = `${row.rank}. ${row.name}, ${says}, score ${row.score.toFixed(2)}, above ${row.above} of ${many} normal films`;
+    const percent = (s) => `${100 * Math.exp(s)}%`;
     return make("li", { class: kind }, make("button", { type: "button", "data-row": row.key, "aria-pressed": row === chosen, "aria-label": words },
-      make("span", { class: "rank" }, row.rank), make("span", { class: `dot ${kind}` }), make("span", { class: "label" }, row.name, row.right ? make("span", { class: "right" }, " ✓") : ""),
-      bar, make("span", { class: "score" }, row.score.toFixed(2).replace("-", "−")), make("span", { class: "above" }, `${row.above}/${many}`)));
+      make("span", { class: "rank" }, row.rank),
+      make("span", { class: `dot ${kind}` }),
+      make("span", { class: "label" }, row.name, row.right ? make("span", { class: "right" }, " ✓") : ""),
+      make("span", { class: "bar" }, make("i", { style: `width:${percent(row.score)}` }), make("em", { style: `left:${percent(row.median)}` })),
+      make("span", { class: "score" }, row.score.toFixed(2).replace("-", "−")),
+      make("span", { class: "above" }, `${row.above}/${many}`)));
   }));
   document.querySelector(`[data-row="${focused}"]`)?.focus();
   $("heat-of").textContent = chosen.name;
@@ -115,25 +121,29 @@ async function drawHeat(film, now, row, turn) {
   if (!film.pixels) return say("No heat map: the network that read the real films is too large for this page.");
   if (!$("heat").checked) return say("");
   if (!covered.has(key)) {
-    const places = await occlude(film.pixels, now.net, () => turn !== latest, (share) => turn === latest && say(`Covering one square after the other: ${Math.round(100 * share)} %`));
+    const tick = (share) => turn === latest && say(`Covering one square after the other: ${Math.round(100 * share)} %`);
+    const places = await occlude(film.pixels, now.net, () => turn !== latest, tick);
     if (!places) return;
     covered.set(key, places);
   }
   if (turn !== latest) return;
   drawFilm(film, covered.get(key).map((v) => row.score - score(v, row.anchor)));
   const { films, hits, chance } = LIVE.pointing;
-  say(`Warm: covering this square lowers the score of ${row.name}. Told signs, on ${films} phantoms with one seen finding the warmest square lies on the finding in ${hits}; chance would be ${Math.round(films * chance)}.`);
+  say(`Warm: covering this square lowers the score of ${row.name}. Told signs, on ${films} phantoms with one seen finding `
+    + `the warmest square touches the finding in ${hits}; chance would be ${Math.round(films * chance)}.`);
 }
 
 function drawSpace({ list, visual, normal, anchors, net, source }) {
   const [mean, ...axes] = rows(net[`${source}.plane`]), width = 440, height = 330;
   const flat = (v) => axes.map((axis) => axis.reduce((sum, a, i) => sum + a * (v[i] - mean[i]), 0));
   const points = list.map((row) => ({ ...row, at: flat(row.anchor) })), here = flat(visual), others = normal.map(flat);
-  const all = [...points.map((p) => p.at), ...others, here], low = [0, 1].map((k) => Math.min(...all.map((p) => p[k]))), high = [0, 1].map((k) => Math.max(...all.map((p) => p[k])));
+  const all = [...points.map((p) => p.at), ...others, here];
+  const [low, high] = [Math.min, Math.max].map((end) => [0, 1].map((k) => end(...all.map((p) => p[k]))));
   const room = [width - 180, height - 30], scale = Math.min(...room.map((size, k) => size / (high[k] - low[k])));
   const margin = room.map((size, k) => (size - scale * (high[k] - low[k])) / 2); // names stand in a column of their own
   const to = (p) => [15 + margin[0] + scale * (p[0] - low[0]), height - 15 - margin[1] - scale * (p[1] - low[1])];
-  const [x, y] = to(here), svg = $("space"), line = (from, end, kind) => make("line", { x1: from[0], y1: from[1], x2: end[0], y2: end[1], class: kind });
+  const [x, y] = to(here), svg = $("space");
+  const line = (from, end, kind) => make("line", { x1: from[0], y1: from[1], x2: end[0], y2: end[1], class: kind });
   svg.replaceChildren(...others.map((p) => make("circle", { class: "normal", cx: to(p)[0], cy: to(p)[1], r: 2 })));
   for (const p of points.slice(0, 3)) svg.append(line([x, y], to(p.at), "near"));
   points.sort((a, b) => to(a.at)[1] - to(b.at)[1]);
@@ -145,9 +155,11 @@ function drawSpace({ list, visual, normal, anchors, net, source }) {
     svg.append(line(at, name, "leader"), make("text", { class: kind, x: name[0] + 4, y: name[1] + 4 }, p.name));
     svg.append(make("circle", { class: kind, cx: at[0], cy: at[1], r: 5 }, make("title", {}, p.name)));
   });
-  svg.append(make("path", { class: "film", d: `M${x} ${y - 9}l2.6 5.9 6.4.6-4.8 4.3 1.4 6.3-5.6-3.3-5.6 3.3 1.4-6.3-4.8-4.3 6.4-.6z` }, make("title", {}, "this film")));
+  const star = `M${x} ${y - 9}l2.6 5.9 6.4.6-4.8 4.3 1.4 6.3-5.6-3.3-5.6 3.3 1.4-6.3-4.8-4.3 6.4-.6z`;
+  svg.append(make("path", { class: "film", d: star }, make("title", {}, "this film")));
   const first = list.slice(0, 3).map((row) => row.name).join(", ");
-  $("space-says").textContent = `Star: this film; dots: findings in words; small dots: normal films; lines: the three nearest (${first}). Two of ${mean.length} dimensions, those in which films and findings vary most, so distances are only roughly right.`;
+  $("space-says").textContent = `Star: this film; dots: findings in words; small dots: normal films; broken lines: the three nearest (${first}). `
+    + `Two of ${mean.length} dimensions, those in which films and findings vary most, so distances are only roughly right.`;
 }
 
 function sayWords({ list }) {
@@ -155,12 +167,14 @@ function sayWords({ list }) {
   for (const input of $("words").querySelectorAll("input, button")) input.disabled = off;
   for (const input of $("signs").querySelectorAll("input")) input.checked = state.words.includes(+input.value);
   if (document.activeElement !== $("name")) $("name").value = state.name;
-  if (off) return void ($("words-say").textContent = "Told descriptions, the network reads whole sentences, and this page carries no language model. Turn the switch to signs.");
-  if (!row) return void ($("words-say").textContent = "Tick signs, or type the name of a finding to start from its signs: your row appears in the ranking.");
+  const say = (text) => ($("words-say").textContent = text);
+  if (off) return say("Told descriptions, the network reads whole sentences, and this page carries no language model. Turn the switch to signs.");
+  if (!row) return say("Tick signs, or type the name of a finding to start from its signs: your row appears in the ranking.");
   const near = list.filter((r) => r.seen).map((r) => [1 + score(r.anchor, row.anchor) / 2, r.name]).sort((a, b) => b[0] - a[0]).slice(0, 2);
   const fresh = state.words.filter((i) => !signs[i].taught).map((i) => plain(signs[i].name));
-  $("words-say").textContent = `Rank ${row.rank} of ${list.length}. Your words lean on ${near.map(([cosine, name]) => `${name} (cosine ${cosine.toFixed(2)})`).join(" and ")}.`
-    + (fresh.length ? ` No seen finding has: ${fresh.join(", ")}. What such a sign looks like, no film has taught.` : "");
+  const leans = near.map(([cosine, name]) => `${name} (cosine ${cosine.toFixed(2)})`).join(" and ");
+  say(`Rank ${row.rank} of ${list.length}. Of the seen findings, your words lie nearest to ${leans}.`
+    + (fresh.length ? ` No seen finding has: ${fresh.join(", ")}. What such a sign looks like, no film has taught.` : ""));
 }
 
 // The guided experiments: what they set, and what came of it. Sentences about all test films come with the data.
@@ -172,20 +186,23 @@ const EXPERIMENTS = {
     Object.assign(state, { film: withLabel("Hernia"), told: "signs", words: indices(list), name, row: "own" });
     await load("signs");
     const mine = rankOf("own", "signs", state.words), hernia = rankOf("Hernia", "signs", state.words);
-    return `This phantom shows a hernia. The words describe a lung abscess: ${list.map(plain).join(", ")}. They rank ${mine.rank} of ${findings.length + 1}; Hernia itself ranks ${hernia.rank}. ${text}`;
+    return `This phantom shows a hernia. The words describe a lung abscess: ${list.map(plain).join(", ")}. `
+      + `They rank ${mine.rank} of ${findings.length + 1}; Hernia itself ranks ${hernia.rank}. ${text}`;
   },
   async swap({ text }) {
     const key = "Edema";
     Object.assign(state, { film: withLabel(key), told: "shuffled", words: [], name: "", row: key });
     for (const told of Object.keys(SAYS)) await load(told);
     const [s, d, w] = ["signs", "description", "shuffled"].map((told) => rankOf(key, told).rank);
-    return `This phantom shows an edema, which no network saw in training. Told signs, Edema ranks ${s} of ${findings.length}; told descriptions, ${d}; now, with the signs of another finding, ${w}. One film proves little. ${text} Turn the switch back and forth.`;
+    return `This phantom shows an edema, which no network saw in training. Told signs, Edema ranks ${s} of ${findings.length}; told descriptions, ${d}; `
+      + `now, with the signs of another finding, ${w}. One film proves little. ${text} Turn the switch back and forth.`;
   },
   async untaught({ name, signs: list, untaught, steps, text }) {
     Object.assign(state, { film: withLabel("Emphysema"), told: "signs", words: indices(list), name, row: "own" });
     await load("signs");
     const [less, all] = [steps[0], list].map((words) => rankOf("own", "signs", indices(words)).rank);
-    return `This phantom shows an emphysema, never seen in training. Of its signs no seen finding has ${untaught.map(plain).join(", ")}. The whole list ranks ${all} of ${findings.length + 1} on this film; ${steps[0].map(plain).join(", ")} alone ranks ${less}. ${text} Untick a sign and watch your row.`;
+    return `This phantom shows an emphysema, never seen in training. Of its signs no seen finding has ${untaught.map(plain).join(", ")}. `
+      + `The whole list ranks ${all} of ${findings.length + 1} on this film; ${steps[0].map(plain).join(", ")} alone ranks ${less}. ${text} Untick a sign and watch your row.`;
   },
 };
 async function run(name) {
@@ -215,7 +232,8 @@ async function take(file) {
 }
 
 function thumbnail(film, index) {
-  const label = film.labels ? shown(film) : film.name, button = make("button", { type: "button", role: "radio", "data-film": index, "aria-label": label, title: label });
+  const label = film.labels ? shown(film) : film.name;
+  const button = make("button", { type: "button", role: "radio", "data-film": index, "aria-label": label, title: label });
   if (!film.pixels) {
     film.element = make("img", { src: `${film.image}.jpg`, alt: "" });
     film.element.addEventListener("load", () => index === state.film && update());
@@ -238,10 +256,13 @@ function choose(film, focus) {
 function start() {
   tray.forEach((film, i) => $(film.source === "phantom" ? "phantoms" : "reals").append(thumbnail(film, i)));
   $("names").append(...presets.flatMap((p) => [p.name, ...p.synonyms]).map((value) => make("option", { value })));
-  $("signs").append(...signs.map((sign, i) => make("label", { class: sign.taught ? "chip" : "chip fresh", title: sign.says }, make("input", { type: "checkbox", value: i }), make("span", {}, plain(sign.name)))));
-  $("quality").append(make("tr", {}, ...["", "told", "seen findings", "unseen findings", "test films"].map((text) => make("th", { scope: "col" }, text))),
-    ...LIVE.quality.map((q) => make("tr", {}, ...[{ phantom: "phantoms", real: "real films" }[q.source], { signs: "signs", description: "descriptions", shuffled: "shuffled signs" }[q.told],
-      ...[q.S, q.U].map(([value, low, high]) => `${value.toFixed(2)} (${low.toFixed(2)}–${high.toFixed(2)})`), q.abnormal.toLocaleString("en")].map((text) => make("td", {}, text)))));
+  $("signs").append(...signs.map((sign, i) => make("label", { class: sign.taught ? "chip" : "chip fresh", title: sign.says },
+    make("input", { type: "checkbox", value: i }), make("span", {}, plain(sign.name)))));
+  const cells = (kind, texts) => make("tr", {}, ...texts.map((text) => make(kind, kind === "th" ? { scope: "col" } : {}, text)));
+  const interval = ([value, low, high]) => `${value.toFixed(2)} (${low.toFixed(2)}–${high.toFixed(2)})`;
+  const names = { phantom: "phantoms", real: "real films", signs: "signs", description: "descriptions", shuffled: "shuffled signs" };
+  $("quality").append(cells("th", ["films", "network told", "seen findings", "unseen findings", "test films"]),
+    ...LIVE.quality.map((q) => cells("td", [names[q.source], names[q.told], interval(q.S), interval(q.U), q.abnormal.toLocaleString("en")])));
   const [first, all] = [LIVE.weight.first, LIVE.weight.all].map((bytes) => (bytes / 1e6).toFixed(1));
   $("weight").textContent = `The page weighs ${first} MB at first, ${all} MB once the switch has been turned to all three.`;
   document.querySelectorAll(".tray").forEach((group) => {
@@ -256,7 +277,10 @@ function start() {
   $("ranks").addEventListener("click", (event) => event.target.closest("button") && ((state.row = event.target.closest("button").dataset.row), update()));
   $("switch").addEventListener("change", (event) => ((state.told = event.target.value), update()));
   $("heat").addEventListener("change", update);
-  $("signs").addEventListener("change", () => ((state.words = [...$("signs").querySelectorAll(":checked")].map((input) => +input.value)), (state.row = "own"), update()));
+  $("signs").addEventListener("change", () => {
+    Object.assign(state, { words: [...$("signs").querySelectorAll(":checked")].map((input) => +input.value), row: "own" });
+    update();
+  });
   $("name").addEventListener("input", () => {
     state.name = $("name").value.trim();
     const known = presets.find((p) => [p.name, ...p.synonyms].some((name) => name.toLowerCase() === state.name.toLowerCase()));

@@ -3,7 +3,7 @@
 "use strict";
 
 const GREY_MEAN = 0.449, GREY_STD = 0.226; // of cmdml.extractors: how a film is scaled before the first convolution
-const SIDE = 64, CELLS = 8, PATCH = 16;    // film, squares of the heat map along one side, side of what covers the film
+const SIDE = 64, CELLS = 8, AROUND = 8;    // film; squares of the heat map along one side; pixels around a square that give its cover
 
 // A bundle is {shapes: {name: shape}, data}: float16 numbers, all high bytes, then all low bytes, gzip, base64.
 async function unpack(bundle) {
@@ -108,15 +108,16 @@ function score(visual, semantic) {
   return total;
 }
 
-// Where does it look? Cover one square after the other with the film's mean grey and place each film again.
-// Hands the page back to the reader after every row of squares; tells `stop()` and gives null when asked to.
+// Where does it look? Cover one square after the other with the mean grey of its surroundings and place each film again.
+// Hands the page back to the reader after every row of squares; gives null when `stop()` says so.
 async function occlude(pixels, net, stop, tick) {
-  const mean = pixels.reduce((a, b) => a + b, 0) / pixels.length, places = [], cell = SIDE / CELLS;
+  const places = [], cell = SIDE / CELLS;
+  const lines = (from, size) => Array.from({ length: size }, (_, i) => from + i).filter((n) => n >= 0 && n < SIDE);
   for (let i = 0; i < CELLS * CELLS; i++) {
-    const covered = Uint8Array.from(pixels), margin = (PATCH - cell) / 2;
-    const top = Math.floor(i / CELLS) * cell - margin, left = (i % CELLS) * cell - margin;
-    for (let y = Math.max(0, top); y < Math.min(SIDE, top + PATCH); y++)
-      covered.fill(mean, y * SIDE + Math.max(0, left), y * SIDE + Math.min(SIDE, left + PATCH));
+    const covered = Uint8Array.from(pixels), top = Math.floor(i / CELLS) * cell, left = (i % CELLS) * cell;
+    const near = lines(top - AROUND, cell + 2 * AROUND).flatMap((y) => lines(left - AROUND, cell + 2 * AROUND).map((x) => pixels[y * SIDE + x]));
+    const grey = near.reduce((a, b) => a + b, 0) / near.length;
+    for (const y of lines(top, cell)) covered.fill(grey, y * SIDE + left, y * SIDE + left + cell);
     places.push(place(covered, net));
     if (i % CELLS === CELLS - 1) {
       tick((i + 1) / (CELLS * CELLS));

@@ -18,13 +18,21 @@ from playwright.sync_api import sync_playwright
 from cmdml.files import write_json
 from cmdml.study.run import ROOT, environment
 
-FILM = """(film) => { const start = performance.now(); read(film, "signs", [0, 2]); return performance.now() - start; }"""
+FILM = """(film) => {
+    const start = performance.now();
+    read(film, "signs", [0, 2]);
+    return performance.now() - start;
+}"""
 HEAT = """async (film) => {
     const start = performance.now();
     await occlude(tray[film].pixels, nets.signs, () => false, () => {});
     return performance.now() - start;
 }"""
-SWITCH = """async () => { const start = performance.now(); await load("shuffled"); return performance.now() - start; }"""
+SWITCH = """async () => {
+    const start = performance.now();
+    await load("shuffled");
+    return performance.now() - start;
+}"""
 
 
 def measure(chromium: str) -> dict:

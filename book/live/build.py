@@ -1,6 +1,6 @@
 """Make the data of the live page (book/_static/live): weights, films and the numbers that its sentences use.
 
-    python book/live/build.py [--phantom HEAD] [--real HEAD] [--runs FOLDER] [--out FOLDER]
+    python book/live/build.py [--phantom HEAD] [--real HEAD] [--runs FOLDER] [--out FOLDER] [--weigh]
 
 Told signs, the page runs the two heads that the repository carries. Told descriptions, and signs that were shuffled
 among the findings, it runs trainings that differ in nothing else: those of ``make study PROFILE=phantom``, if they are
@@ -83,18 +83,18 @@ def weigh(out: Path) -> dict[str, int]:
     return {"all": sum(files.values()), "first": sum(files.values()) - later}
 
 
-def write(page: dict, bundles: dict, told: dict, out: Path) -> None:
-    """Data files, as classic scripts: from file:// a browser reads no other kind. The weight is known last."""
-    for name, tensors in bundles.items():
-        write_text(
-            out / f"weights-{name}.js",
-            f"(window.LIVE_WEIGHTS ??= {{}}).{name} = {json.dumps(pack(tensors, DIGITS))};\n",
-        )
-    weight = {"all": 0, "first": 0}
-    for _ in range(3):  # the weight is part of what is weighed
-        text = json.dumps(page | {"told": pack(told), "weight": weight}, ensure_ascii=False)
+def write(page: dict, out: Path) -> None:
+    """The data, as a classic script: from file:// a browser reads no other kind. Their own bytes are weighed, too."""
+    for _ in range(3):
+        weight = weigh(out) if (out / "films.js").exists() else {"all": 0, "first": 0}
+        text = json.dumps(page | {"weight": weight}, ensure_ascii=False)
         write_text(out / "films.js", f"window.LIVE = {text};\n")
-        weight = weigh(out)
+
+
+def recount(out: Path) -> None:
+    """Weigh again, after an edit of the page's own files."""
+    text = (out / "films.js").read_text(encoding="utf-8")
+    write(json.loads(text.removeprefix("window.LIVE = ").removesuffix(";\n")), out)
 
 
 def build(phantom: Path, real: Path, runs: Path, out: Path) -> dict:
@@ -123,15 +123,13 @@ def build(phantom: Path, real: Path, runs: Path, out: Path) -> dict:
     _, tray = tray_phantoms()
     features, films = tray_films(data["real"], out)
     page = content(streams, heads, tray + films)
-    bundles = {
-        told: {k: v for source in heads for k, v in streams[source, told].tensors(features).items()} for told in TOLD
-    }
-    write(page, bundles, {"told": heads["phantom"].reference["attributes"].numpy()}, out)
-    results = (
-        {name: page[name] for name in ("quality", "pointing", "experiments", "heads")}
-        | {"bytes": weigh(out)}
-        | environment()
-    )
+    for told in TOLD:
+        tensors = {k: v for source in heads for k, v in streams[source, told].tensors(features).items()}
+        bundle = json.dumps(pack(tensors, DIGITS))
+        write_text(out / f"weights-{told}.js", f"(window.LIVE_WEIGHTS ??= {{}}).{told} = {bundle};\n")
+    page["told"] = pack({"told": heads["phantom"].reference["attributes"].numpy()})
+    write(page, out)
+    results = {name: page[name] for name in ("quality", "pointing", "experiments", "heads")} | environment()
     write_json(ROOT / "data/results/live/page.json", results)
     return page
 
@@ -146,8 +144,12 @@ def main():
     )
     parser.add_argument("--runs", type=Path, default=ROOT / "runs/live", help="where phantoms and trainings stay")
     parser.add_argument("--out", type=Path, default=OUT, help="folder of the page")
+    parser.add_argument("--weigh", action="store_true", help="only count the bytes again, after an edit of the page")
     given = parser.parse_args()
-    build(given.phantom, given.real, given.runs, given.out)
+    if given.weigh:
+        recount(given.out)
+    else:
+        build(given.phantom, given.real, given.runs, given.out)
     weight = weigh(given.out)
     print(f"{given.out}/index.html: {weight['first'] / 1e6:.2f} MB at first, {weight['all'] / 1e6:.2f} MB in all")
 

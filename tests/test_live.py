@@ -221,7 +221,8 @@ def test_data_of_the_page_are_those_of_the_repository(live):
     assert [(f["key"], f["seen"]) for f in live["findings"]] == [(key, key not in DEFAULT_UNSEEN) for key in KEYS]
     assert [tuple(f["signs"]) for f in live["findings"]] == [f.signs for f in findings_of(KEYS)]
     total = sum(path.stat().st_size for path in PAGE.iterdir())
-    assert live["weight"]["all"] == total and live["weight"]["first"] < 3e6, "python book/live/build.py --weigh counts again"
+    weight = live["weight"]
+    assert weight["all"] == total and weight["first"] < 3e6, "python book/live/build.py --weigh counts again"
     code = [path.read_text().splitlines() for path in PAGE.glob("*.js") if path.name in ("net.js", "live.js")]
     assert sum(map(len, code)) <= 500
     results = json.loads((ROOT / "data/results/live/page.json").read_text())

@@ -84,9 +84,11 @@ def _read(path: Path, _stamp: tuple[int, int]) -> dict:
             raise ValueError(f"{path} has the unknown section {section}: {nearest(section, SECTIONS)}")
     if path == FINDINGS_FILE and not all(content.get(section) for section in SECTIONS[:3]):
         raise ValueError(f"{path} must hold `attributes`, `default_unseen` and `findings`.")
-    attributes = content.get("attributes") or load_attributes()
-    if not isinstance(attributes, dict) or not all(isinstance(v, str) and v.strip() for v in attributes.values()):
+    own = content.get("attributes") or load_attributes()
+    if not isinstance(own, dict) or not all(isinstance(v, str) and v.strip() for v in own.values()):
         raise ValueError(f"{path}: attributes must map every sign to its definition, such as `round: like a ball`.")
+    study = {} if content.get("findings") else _content(FINDINGS_FILE)  # what a file of one's own adds to
+    attributes = study.get("attributes", {}) | own
     entries = {section: content.get(section) or [] for section in SECTIONS[1:]}
     for section, listed in entries.items():
         if not isinstance(listed, list):
@@ -94,6 +96,7 @@ def _read(path: Path, _stamp: tuple[int, int]) -> dict:
     labelled, extra = ([_finding(entry, attributes, path) for entry in entries[s]] for s in SECTIONS[2:])
     if not labelled + extra:
         raise ValueError(f"{path} must hold at least one finding, under `findings` or `extra_findings`.")
+    labelled = study.get("findings", labelled)
     for field in ("key", "name", "description"):
         said = [" ".join(getattr(finding, field).lower().split()) for finding in labelled + extra]
         twice = [getattr(f, field) for f, text in zip(labelled + extra, said, strict=True) if said.count(text) > 1]
@@ -164,7 +167,8 @@ def load_findings(path: str | Path = FINDINGS_FILE) -> list[Finding]:
     """All findings of a file: the labelled ones in the data set's order, then its ``extra_findings``.
 
     An extra finding has no label column. It can be scored like any other, because a score needs only its text.
-    A file of one's own may be nothing but ``extra_findings`` (or a bare list); the study's attributes then hold.
+    A file without a section ``findings`` (nothing but ``extra_findings``, or a bare list) *adds* to the study's 14,
+    and the study's attributes hold; a file with that section stands alone.
 
     Raises
     ------
@@ -190,11 +194,7 @@ def findings_of(keys: Sequence[str], path: str | Path = FINDINGS_FILE) -> list[F
 
 
 def split_findings(
-    keys: Sequence[str],
-    unseen: str | Sequence[str] = "default",
-    *,
-    n_unseen: int = 4,
-    seed: int = 0,
+    keys: Sequence[str], unseen: str | Sequence[str] = "default", *, n_unseen: int = 4, seed: int = 0
 ) -> SeenUnseen:
     """Choose the unseen findings.
 
@@ -216,10 +216,10 @@ def split_findings(
     """
     keys = tuple(keys)
     if isinstance(unseen, str):
+        if unseen == "none":
+            return SeenUnseen(keys, ())
         if unseen == "default":
             chosen = DEFAULT_UNSEEN
-        elif unseen == "none":
-            return SeenUnseen(keys, ())
         elif unseen == "random":
             if not 0 < n_unseen < len(keys):
                 raise ValueError(f"n_unseen must lie between 1 and {len(keys) - 1}, got {n_unseen}.")

@@ -1,6 +1,7 @@
 """Training: one configuration in, one run folder out, or the same in memory."""
 
 import math
+import sys
 import time
 from contextlib import nullcontext
 from pathlib import Path
@@ -8,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from scipy.stats import rankdata
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -21,41 +21,13 @@ from cmdml.objectives import OBJECTIVES, USES
 from cmdml.optimisation import optimizer_of, train_epoch, trained_parts
 from cmdml.radiographs import Partition
 from cmdml.run_folder import TrainedRun, build_model, claim, load_run, save_run
+from cmdml.selection import NOTHING_TO_CHOOSE_BY, both_kinds, seen_validation_auroc
 from cmdml.writing import only_writer
 
 __all__ = ["TrainConfig", "TrainedRun", "build_model", "embed", "fit", "load_run", "seen_validation_auroc"]
 
+LINE_EVERY = 20  # seconds between the lines that a long training prints
 STD_FLOOR = 1e-6  # a feature that never varies is not blown up
-NOTHING_TO_CHOOSE_BY = (
-    "no seen finding has both positive and negative validation images, among those with a seen finding, so no epoch "
-    "can be chosen: use a larger validation split"
-)
-
-
-def seen_validation_auroc(labels: np.ndarray, scores: np.ndarray) -> float:
-    """Mean AUROC over the seen findings, among images that show at least one of them; the criterion of model selection.
-
-    Parameters
-    ----------
-    labels, scores : ndarray, shape (N, S)
-        Seen findings only: an unseen label never enters. A finding without positives or negatives is left out.
-    """
-    abnormal = labels.any(1)
-    labels, scores = labels[abnormal], scores[abnormal]
-    defined = _both_kinds(labels)
-    if not defined:
-        raise ValueError(NOTHING_TO_CHOOSE_BY)
-    # By ranks (Mann and Whitney), all findings at once: scikit-learn, a finding at a time, takes as long as an epoch of
-    # heads on frozen features.
-    labels, ranks = labels[:, defined] != 0, rankdata(scores[:, defined], axis=0)
-    positives = labels.sum(0)
-    above = np.where(labels, ranks, 0).sum(0) - positives * (positives + 1) / 2
-    return float((above / (positives * (len(labels) - positives))).mean())
-
-
-def _both_kinds(labels: np.ndarray) -> list[int]:
-    """Columns with a positive and a negative among images that all show something."""
-    return [c for c in range(labels.shape[1]) if 0 < labels[:, c].sum() < len(labels)]
 
 
 @torch.no_grad()
@@ -187,13 +159,24 @@ class _Training:
             bar.update(done - bar.n)
             bar.set_postfix(epoch=state["epoch"] + 1, loss=f"{loss:.3f}", refresh=False)
 
+        said = time.monotonic()
         for epoch in range(state["epoch"], config.epochs):
             if config.patience and epoch - 1 - state["best_epoch"] >= config.patience:
                 break  # asked before an epoch, not after: a resumed run that had stopped stays stopped
             self.epoch(epoch, steps, tick if progress else None)
             save()
+            if progress and time.monotonic() - said >= LINE_EVERY:
+                said = time.monotonic()
+                tqdm.write(self.line(), sys.stdout)  # not the bar's stream: `make study` shows it
+                sys.stdout.flush()
         bar.close()
         self.model.load_state_dict(state["weights"])
+
+    def line(self) -> str:
+        """Where the training stands, in a line."""
+        last = self.state["history"][-1]
+        return (f"epoch {last['epoch']} of {self.config.epochs}: loss {last['loss']:.3f}, seen validation AUROC "
+                f"{last['val_seen_auroc']:.3f}, {last['seconds']:.0f} s")  # fmt: skip
 
     def epoch(self, epoch: int, steps: int, tick=None) -> None:
         """Train, validate on seen findings, and note both."""
@@ -230,7 +213,7 @@ def _check_data(partition: Partition, config: TrainConfig) -> None:
         way_out = "extract features first (cmdml.features.extract)" if frozen else "set tune to frozen"
         raise ValueError(f"{data.folder} holds {held}, tune is {config.tune!r}: {way_out}")
     labels = data.labels[partition.val][:, partition.findings.seen_index]
-    if not _both_kinds(labels[labels.any(1)]):
+    if not both_kinds(labels[labels.any(1)]):
         raise ValueError(f"{data.folder}: {NOTHING_TO_CHOOSE_BY}")
 
 

@@ -140,7 +140,11 @@ def execute(notebook, out, parameters: dict) -> Path:
         str(notebook), str(attempt), parameters, cwd=str(ROOT), kernel_name="python3",
         extra_arguments=["--log-level=50"],  # the kernel's own remarks; errors of cells come through papermill
         progress_bar={"desc": f"{notebook.stem} ({out.parent.parent.name})"} if sys.stderr.isatty() else False,
+        stdout_file=sys.stdout,  # what cells print: the epochs of a long training
     )  # fmt: skip
+    for cell in done.cells:  # papermill's own cell repeats what the profile says; the manifest keeps it
+        if "injected-parameters" in cell.metadata.get("tags", ()):
+            cell.metadata["tags"] = [*cell.metadata["tags"], "remove-cell"]
     done.metadata["cmdml"] = environment()
     nbformat.write(done, attempt)
     os.replace(attempt, out)

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import vouch
 
 from cmdml.evaluation.metrics import evaluate
 from cmdml.findings import SeenUnseen
@@ -33,7 +34,7 @@ def a_run(folder, profile="p", data="x", semantics="signs", trained=True):
     evaluation.summary.to_csv(folder / "evaluation/summary.csv", index=False)
     evaluation.per_finding.to_csv(folder / "evaluation/per_finding.csv", index=False)
     about = {"profile": profile, "semantics": semantics, "images_total": 1234}
-    (folder / "evaluation/manifest.json").write_text(json.dumps(about))
+    vouch(folder / "evaluation", about)
     if trained:
         (folder / "training").mkdir()
         semantic = np.random.default_rng(3).normal(size=(4, 5))

@@ -8,7 +8,9 @@ import pytest
 from conftest import vouch
 
 from cmdml.evaluation.metrics import evaluate
+from cmdml.files import seal
 from cmdml.findings import SeenUnseen
+from cmdml.run_folder import FORMAT
 from cmdml.study import comparison
 
 FINDINGS = SeenUnseen(("a", "b", "c", "d"), ("c", "d"))
@@ -41,6 +43,7 @@ def a_run(folder, profile="p", data="x", semantics="signs", trained=True):
         np.savez(folder / "training/embeddings.npz", index=np.arange(200), visual=np.zeros((200, 5)),
                  semantic=semantic, scores=SCORES)  # fmt: skip
         (folder / "training/config.json").write_text(json.dumps({"data_sha256": data}))
+        seal(folder / "training", ["embeddings.npz", "config.json"], FORMAT)
     return folder
 
 

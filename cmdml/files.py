@@ -84,10 +84,10 @@ def _plain(value):
 
 def sha256(path) -> str:
     """SHA-256 of a file's bytes, in bounded memory."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
+    digest, buffer = hashlib.sha256(), memoryview(bytearray(_CHUNK))
+    with open(path, "rb", buffering=0) as file:
+        while n := file.readinto(buffer):
+            digest.update(buffer[:n])
     return digest.hexdigest()
 
 

@@ -25,8 +25,8 @@ def measure(methods: dict, repeats: int, items: int = 1, clock=time.perf_counter
     """Time every method ``repeats`` times, in turns so that a busy minute meets all of them; one unrecorded turn first.
 
     Returns one row per method: median, fastest and slowest seconds, items per second, and ``ratio``, the median over
-    the last method's median (how many times faster than it). ``clock`` may be ``time.process_time`` for work of one core
-    on a machine that others use, too.
+    the last method's median (how many times faster than it). ``clock`` may be ``time.process_time``, for work of one
+    core on a machine that others use, too.
     """
     times = {name: [] for name in methods}
     for turn in range(repeats + 1):

@@ -21,7 +21,7 @@ READY   := .venv/ready-$(shell cat requirements.lock pyproject.toml | cksum | cu
 COMMAND := $(BIN)/python -m cmdml.study.command
 
 .DEFAULT_GOAL := help
-.PHONY: help install bench book study sweep rotation plan-nih results readme check-book pdf test mutants lint lab clean
+.PHONY: help install bench book study sweep rotation plan-nih results readme test torture mutants lint lab clean check-install slides wheels check-book pdf trials
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):[^#]*## /  make \1|/' | column -t -s '|'
@@ -70,11 +70,18 @@ bench: $(READY)  ## measure this machine into data/results/benchmarks (NIH_1024=
 	$(BIN)/python benchmarks/train_step.py --out runs/benchmarks
 	$(BIN)/python benchmarks/loss.py --out runs/benchmarks
 	$(BIN)/python benchmarks/bootstrap.py --out runs/benchmarks
+	$(BIN)/python benchmarks/sealing.py --out runs/benchmarks
 	test -z "$$NIH_1024" || $(BIN)/python benchmarks/prepare.py "$$NIH_1024" --out runs/benchmarks
 	mkdir -p data/results/benchmarks && cp runs/benchmarks/*.json data/results/benchmarks
 
+trials: $(READY)  ## list the trainings made by hand (runs/trials) by what they change, with S, U and H
+	@$(BIN)/python -m cmdml.study.trials
+
 test: $(READY)  ## run the tests
 	$(BIN)/python -m pytest
+
+torture: $(READY)  ## kills, bad inputs, full disks, races by the thousand; half an hour on two cores, goes on where it was stopped
+	$(BIN)/python tests/reliability/torture.py
 
 mutants: $(READY)  ## plant 200 bugs, one at a time, and see whether the tests notice
 	$(BIN)/python tests/mutants.py --count 200
@@ -84,6 +91,16 @@ lint: $(READY)  ## ruff
 
 lab: $(READY)  ## JupyterLab with the notebooks
 	$(BIN)/jupyter lab notebooks
+
+check-install: $(READY)  ## is this computer ready for the lab? versions, sizes, one forward pass
+	@$(BIN)/python teaching/check_install.py
+
+slides: $(READY)  ## the deck of the lessons: _build/slides/slides.html
+	@$(BIN)/python teaching/make_slides.py
+
+wheels: $(READY)  ## every package of the lock file into _build/wheels, for laptops without a network
+	$(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock -d _build/wheels
+	@du -sh _build/wheels
 
 clean:  ## remove the rendered book and caches (runs/ and .venv/ stay: they cost time; remove them by hand)
 	rm -rf _build .pytest_cache .ruff_cache .hypothesis

@@ -51,7 +51,7 @@ def test_smaller_sizes_are_box_filtered(tmp_path):
 @pytest.mark.parametrize("size", [0, 13, 56])
 def test_a_size_that_does_not_divide_is_refused(tmp_path, size):
     an_archive(tmp_path / "c.npz")
-    with pytest.raises(ValueError, match=f"28 px images, which size={size} does not divide; choose one of 28"):
+    with pytest.raises(ValueError, match=f'28 px images, which size={size} does not divide; write SET="size=28"'):
         prepare(tmp_path, size=size)
 
 

@@ -13,7 +13,7 @@ from conftest import make_tiny
 from safetensors.numpy import load_file
 from torch import nn
 
-from cmdml import distributed
+from cmdml import distributed, launch
 from cmdml.config import TrainConfig
 from cmdml.distributed import Team
 from cmdml.findings import KEYS, findings_of, split_findings
@@ -47,7 +47,7 @@ def job(films, out, config=CONFIG):
 
 @pytest.fixture(scope="module")
 def two(films, tmp_path_factory):
-    return distributed.launch(job(films, tmp_path_factory.mktemp("two") / "training"), devices=2)
+    return launch.launch(job(films, tmp_path_factory.mktemp("two") / "training"), devices=2)
 
 
 def test_the_parts_of_a_batch_are_the_batch():
@@ -84,16 +84,16 @@ def test_two_processes_train_what_one_does(alone, two):
 def test_killed_and_started_again_they_end_as_if_never_killed(films, two, tmp_path):
     """Killed after the first epoch's checkpoint."""
     out = tmp_path / "training"
-    stop = "import sys, os; from cmdml import training, distributed; save = training.save_checkpoint\n" \
+    stop = "import sys, os; from cmdml import training, launch; save = training.save_checkpoint\n" \
            "def once(*a): save(*a); os._exit(9)\n" \
-           "training.save_checkpoint = once; distributed.main(sys.argv[1])"  # fmt: skip
+           "training.save_checkpoint = once; launch.main(sys.argv[1])"  # fmt: skip
     text = json.dumps(job(films, out, asdict(CONFIG)))
     script = tmp_path / "stop.py"
     script.write_text(stop)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script), text]
     killed = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
     assert killed.returncode and (out / "checkpoint.safetensors").exists() and not (out / "seal.json").exists()
-    distributed.launch(job(films, out), devices=2)
+    launch.launch(job(films, out), devices=2)
     assert not (out / "checkpoint.safetensors").exists()
     for name, value in load_file(two / "weights.safetensors").items():
         np.testing.assert_array_equal(load_file(out / "weights.safetensors")[name], value, err_msg=name)
@@ -101,5 +101,5 @@ def test_killed_and_started_again_they_end_as_if_never_killed(films, two, tmp_pa
 
 def test_what_stops_a_process_arrives_in_one_sentence(films, tmp_path):
     with pytest.raises(ValueError, match="training stopped.*gama"):
-        distributed.launch(job(films, tmp_path / "out", {"gama": 1.0}), devices=2)
+        launch.launch(job(films, tmp_path / "out", {"gama": 1.0}), devices=2)
     assert not (tmp_path / "out").exists()

@@ -414,3 +414,15 @@ def test_changed_pixels_are_not_learnt_from(tmp_path, vectors):
     with pytest.raises(ValueError, match="changed after it was prepared"):
         run(parts, vectors, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_long_training_says_where_it_stands(tiny_partition, vectors, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(training, "LINE_EVERY", 0)
+    two = dataclasses.replace(CONFIG, epochs=2)
+    history = fit(tiny_partition, vectors, two, tmp_path / "training", accelerator="cpu").history
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("epoch")]
+    assert [line.partition(":")[0] for line in lines] == ["epoch 1 of 2", "epoch 2 of 2"]
+    assert f"loss {history.loss[1]:.3f}, seen validation AUROC {history.val_seen_auroc[1]:.3f}" in lines[1]
+    monkeypatch.setattr(training, "LINE_EVERY", 1e9)
+    fit(tiny_partition, vectors, two, tmp_path / "short", accelerator="cpu")
+    assert "epoch 1" not in capsys.readouterr().out

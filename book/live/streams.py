@@ -148,7 +148,7 @@ class Stream:
     def leans(self, signs, findings) -> list[tuple[str, float]]:
         """The two seen findings nearest to a list of signs in the joint space, with their cosines."""
         cosine = self.anchors[findings.seen_index] @ self.anchor(signs_vector(signs)[None])[0]
-        return [(findings.seen[i], round(float(cosine[i]), 3)) for i in np.argsort(-cosine)[:2]]
+        return [(findings.seen[i], round(float(cosine[i]), 5)) for i in np.argsort(-cosine)[:2]]
 
     def tensors(self, films) -> dict[str, np.ndarray]:
         """All that the page needs of it; ``films`` are the tray's, for a network too large for the page."""

@@ -50,8 +50,7 @@ class Familiar:
         mean, scale = learnt.mean(0, dtype=np.float64), learnt.std(0, dtype=np.float64)
         scale[scale < 1e-6] = 1.0  # a feature that never varies is not blown up
         k = min(COMPONENTS, learnt.shape[1] - 1, len(learnt) - 1)
-        pca = PCA(k, svd_solver="full" if len(learnt) * learnt.shape[1] < 1e6 else "covariance_eigh")
-        pca.fit((learnt - mean) / scale)
+        pca = PCA(k, svd_solver="covariance_eigh").fit((learnt - mean) / scale)
         # the mean of standardised features is 0, so PCA's own mean is left out
         parts = (mean, scale, pca.components_, pca.explained_variance_, np.array([pca.noise_variance_]))
         parts = [torch.from_numpy(np.array(part, dtype=np.float32)) for part in parts]
@@ -76,7 +75,8 @@ class Familiar:
     def about(self) -> dict:
         """For a card."""
         return {"method": "probabilistic PCA on standardised features", "components": len(self.variances),
-                "quantile": QUANTILE, "threshold": self.threshold, "validation_films": len(self.validation)}  # fmt: skip
+                "quantile": QUANTILE, "threshold": self.threshold,
+                "validation_films": len(self.validation)}  # fmt: skip
 
     def distance(self, features: Tensor) -> Tensor:
         """q (B,) of features (B, F)."""

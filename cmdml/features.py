@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,9 +20,11 @@ from cmdml import store
 from cmdml.efficientnet import WEIGHTS_SHA256, state_sha256
 from cmdml.extractors import VisualExtractor
 from cmdml.feature_set import FORMAT, FeatureSet, csv_text, write_card
-from cmdml.files import write_text
+from cmdml.files import naming, write_text
+from cmdml.radiographs import RadiographSet
+from cmdml.writing import clear_unless_files, intact_rows, note_rows, only_writer
 
-__all__ = ["LAYERS", "FeatureSet", "extract"]
+__all__ = ["LAYERS", "FeatureSet", "extract", "of_config"]
 
 # Pooled channels that are kept, the backbone's last block first. Small signs are gone from its 7 x 7 maps: an earlier
 # block, of 14 x 14, is kept beside it. Backbones that are not listed keep their own feature vector.
@@ -61,6 +64,8 @@ def extract(
     ------
     ValueError
         If the radiographs changed after they were prepared, ``size`` is above theirs, or a feature is not finite.
+    OSError
+        No space, no permission, or another process is writing the folder; the sentence names path and process.
     """
     folder, size = Path(folder), size or radiographs.size
     if size > radiographs.size:
@@ -68,34 +73,75 @@ def extract(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         extractor = VisualExtractor(backbone, weights).eval()
+    about = provenance(extractor, backbone, weights, seed) | {"size": size}
+    about |= {"radiographs_sha256": radiographs.card["sha256"]}
+    layers, key = about["layers"], hashlib.sha256(json.dumps([FORMAT, about], sort_keys=True).encode()).hexdigest()
+    if (present := _present(folder, key)) is not None:
+        return present
+    radiographs.verify()
+    shape, read = (len(radiographs), sum(layers.values())), _reader(extractor.to(device), [*layers][1:], size, device)
+    with naming(folder), only_writer(folder):
+        partial = _continued(folder, f"{key} {batch_size} {device}")
+        with _all_cores():
+            _append(partial / "features.safetensors", shape, lambda rows: read(radiographs.pixels[rows]), batch_size,
+                    progress)  # fmt: skip
+        card = {name: radiographs.card[name] for name in _FROM_RADIOGRAPHS if name in radiographs.card}
+        card |= {"columns": store.column_kinds(radiographs.table), **about, "key": key}
+        _publish(partial, folder, csv_text(radiographs.table), card)
+    return FeatureSet.load(folder)
+
+
+def of_config(radiographs, config, folder, **options):
+    """What a training with this configuration reads: the radiographs, or with ``tune="frozen"`` their features.
+
+    Parameters
+    ----------
+    config : TrainConfig, of which ``tune``, ``backbone`` and ``weights`` are read.
+    folder : of all features of these radiographs, one folder inside for each backbone (:func:`place`); what is there
+        is opened, not extracted again.
+    **options : of :func:`extract`.
+    """
+    if config.tune != "frozen":
+        return radiographs
+    at = place(folder, config.backbone, config.weights)
+    return extract(radiographs, at, backbone=config.backbone, weights=config.weights, **options)
+
+
+def place(folder, backbone: str, weights: str) -> Path:
+    """Where the features of one backbone lie: ``<folder>/efficientnet_lite0-imagenet``."""
+    return Path(folder) / f"{backbone}-{weights or 'random'}"
+
+
+def provenance(extractor: VisualExtractor, backbone: str, weights: str, seed: int) -> dict:
+    """Where features come from: backbone, weights and their SHA-256, the seed of random ones, layers and widths."""
     pretrained = weights == "imagenet"
-    about = {"backbone": backbone, "weights": "imagenet" if pretrained else "", "seed": None if pretrained else seed}
     pinned = pretrained and backbone == "efficientnet_lite0"
-    about["weights_sha256"] = WEIGHTS_SHA256 if pinned else state_sha256(extractor.state_dict())
-    about["layers"] = layers = LAYERS.get(backbone, {"last": extractor.features})
-    about |= {"size": size, "radiographs_sha256": radiographs.card["sha256"]}
-    key = hashlib.sha256(json.dumps([FORMAT, about], sort_keys=True).encode()).hexdigest()
+    return {
+        "backbone": backbone,
+        "weights": "imagenet" if pretrained else "",
+        "seed": None if pretrained else seed,
+        "weights_sha256": WEIGHTS_SHA256 if pinned else state_sha256(extractor.state_dict()),
+        "layers": LAYERS.get(backbone, {"last": extractor.features}),
+    }
+
+
+def _present(folder: Path, key: str) -> FeatureSet | None:
+    """The features that the folder holds, if they are those of ``key``."""
     try:
         present = FeatureSet.load(folder)
-        if present.card.get("key") == key:
-            return present
     except (FileNotFoundError, ValueError):
-        pass  # nothing there, or nothing of use
+        return None  # nothing there, or nothing of use
+    return present if present.card.get("key") == key else None
 
-    radiographs.verify()
-    partial, request = folder.with_name(folder.name + ".partial"), f"{key} {batch_size} {device}"
-    if not ((partial / "request").is_file() and (partial / "request").read_text() == request):
+
+def _continued(folder: Path, request: str) -> Path:
+    """``<folder>.partial``: what an interrupted run of the same request left there, or emptied."""
+    partial = folder.with_name(folder.name + ".partial")
+    clear_unless_files(partial)
+    if not ((partial / "request").is_file() and (partial / "request").read_bytes() == request.encode()):
         shutil.rmtree(partial, ignore_errors=True)
         write_text(partial / "request", request)
-    shape, read = (len(radiographs), sum(layers.values())), _reader(extractor.to(device), [*layers][1:], size, device)
-    with _all_cores():
-        _append(
-            partial / "features.safetensors", shape, lambda rows: read(radiographs.pixels[rows]), batch_size, progress
-        )
-    card = {name: radiographs.card[name] for name in _FROM_RADIOGRAPHS if name in radiographs.card}
-    card |= {"columns": store.column_kinds(radiographs.table), **about, "key": key}
-    _publish(partial, folder, csv_text(radiographs.table), card)
-    return FeatureSet.load(folder)
+    return partial
 
 
 def _reader(extractor, earlier: list[str], size: int, device: str) -> Callable[[np.ndarray], np.ndarray]:
@@ -124,8 +170,8 @@ def _append(path: Path, shape: tuple[int, int], read, batch_size: int, progress:
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     start, row = 8 + len(text), 2 * shape[1]
+    done = intact_rows(path, start, row, shape[0])
     with open(path, "r+b" if path.exists() else "w+b") as file:
-        done = min(max(0, os.fstat(file.fileno()).st_size - start) // row, shape[0])
         done -= done % batch_size if done < shape[0] else 0  # the same batches as without interruption
         file.write(len(text).to_bytes(8, "little") + text)
         file.truncate(start + done * row)
@@ -135,6 +181,7 @@ def _append(path: Path, shape: tuple[int, int], read, batch_size: int, progress:
                 features = read(slice(first, first + batch_size))
                 if not np.isfinite(features).all():
                     raise ValueError(f"{path}: a feature of films {first} to {first + batch_size} is not finite")
+                note_rows(path, first, features)
                 file.write(features.tobytes())
                 file.flush()
                 os.fsync(file.fileno())  # so that the length never runs ahead of the features
@@ -162,3 +209,15 @@ def _publish(partial: Path, folder: Path, table: str, card: dict) -> None:
     for name in ("features.safetensors", "table.csv", "card.json"):
         os.replace(partial / name, folder / name)
     shutil.rmtree(partial)
+
+
+def main(radiographs: str, folder: str, backbone: str, weights: str = "") -> None:
+    """``python -m cmdml.features RADIOGRAPHS FOLDER BACKBONE [WEIGHTS]``: one job, so that trainings need not race."""
+    extract(RadiographSet.load(radiographs), place(folder, backbone, weights), backbone=backbone, weights=weights)
+
+
+if __name__ == "__main__":
+    try:
+        main(*sys.argv[1:])
+    except (ValueError, OSError) as error:
+        sys.exit(f"no features were extracted. {error}")

@@ -82,7 +82,7 @@ def read_film(path, size: int) -> Film:
         notes.append(f"{image.width} x {image.height} px, made square with black bars")
     image = padded(image)
     if image.width < size:
-        warnings.append(f"{image.width} px, smaller than the {size} px of the training: enlarged, fine signs are missing")
+        warnings.append(f"{image.width} px, smaller than the training's {size} px: enlarged, fine signs are missing")
         pixels = np.asarray(image.resize((size, size), Image.Resampling.BICUBIC))
     else:
         pixels = reduced(image, size)
@@ -207,5 +207,5 @@ def _scale(film, values: np.ndarray) -> tuple[str, float, float]:
         return "its window", 0.0, float((1 << int(film.ModalityLUTSequence[0].LUTDescriptor[2])) - 1)
     bits = int(film.BitsStored)
     low, high = (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if film.PixelRepresentation else (0, (1 << bits) - 1)
-    slope, intercept = (float(film.get(name) or other) for name, other in (("RescaleSlope", 1), ("RescaleIntercept", 0)))
+    slope, intercept = float(film.get("RescaleSlope") or 1), float(film.get("RescaleIntercept") or 0)
     return "its window", low * slope + intercept, high * slope + intercept

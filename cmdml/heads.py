@@ -5,8 +5,9 @@
 ``weights.safetensors``   the run's: the model, without the backbone where that was frozen
 ``reference.safetensors`` what a score is set beside: ``normal_visual`` (n, D), the normal validation films in the joint
                           space; ``attributes`` (A, E), the vector of every sign, and ``centre`` (E), for words of one's
-                          own; ``film_mean``, ``film_scale`` (F), ``film_components`` (K, F), ``film_variances`` (K),
-                          ``film_noise`` (1), the films it knows (:mod:`cmdml.familiar`)
+                          own; ``normal_film`` (size, size), the mean of normal training films; ``film_mean``,
+                          ``film_scale`` (F), ``film_components`` (K, F), ``film_variances`` (K), ``film_noise`` (1),
+                          ``film_validation`` (V), the films it knows (:mod:`cmdml.familiar`)
 ``card.json``             size, backbone by hash, semantics, data, licence, thresholds, what was measured
 ``README.md``             the same for people
 ``seal.json``             SHA-256 of all of them
@@ -119,7 +120,8 @@ def load_head(folder: str | Path) -> Head:
     return Head(folder, card, config, findings, model.eval(), load_file(folder / "reference.safetensors"))
 
 
-def make_head(run, data, folder, *, semantics: str, semantic_model: str, name: str, about=None, readme=None) -> Head:
+def make_head(run, data, folder, *, semantics: str, semantic_model: str, name: str, about=None, readme=None,
+              normal_film=None) -> Head:  # fmt: skip
     """Make a head of a finished training and the films that it was trained on.
 
     Parameters
@@ -137,6 +139,8 @@ def make_head(run, data, folder, *, semantics: str, semantic_model: str, name: s
         Plain values that go into the card: the command, what was measured.
     readme : callable, optional
         ``readme(card)`` gives the page for people; by default a short one.
+    normal_film : (size, size) uint8, optional
+        The mean of normal films, where ``data`` holds features and no films.
 
     Raises
     ------
@@ -162,6 +166,7 @@ def make_head(run, data, folder, *, semantics: str, semantic_model: str, name: s
     visual = torch.from_numpy(trained.embeddings["visual"][[place[row] for row in kept.tolist()]])
     familiar = Familiar.fit(_features(trained.model, data, learnt), _features(trained.model, data, val))
     reference = {"normal_visual": visual, **_words(semantics, semantic_model), **familiar.tensors()}
+    reference |= _normal_film(data, learnt[~labels[learnt].any(1)], normal_film)
     card = {
         "name": name, "notice": NOTICE, "size": data.size, "semantics": semantics, "semantic_model": semantic_model,
         "attributes": load_attributes(), "features": _backbone(data), "normal_films": len(kept),
@@ -169,14 +174,26 @@ def make_head(run, data, folder, *, semantics: str, semantic_model: str, name: s
         "data": {k: data.card.get(k) for k in ("name", "title", "source", "licence", "citation", "note", "sha256")},
         "created_by": f"cmdml {version('cmdml')}", **(about or {}),
     }  # fmt: skip
-    (folder / SEAL).unlink(missing_ok=True)  # from now on the folder is not whole, until the new seal is written
+    _write(folder, run, reference, card, (readme or _readme)(card | {"unseen": findings.unseen}))
+    return load_head(folder)
+
+
+def _write(folder: Path, run: Path, reference: dict, card: dict, readme: str) -> None:
+    """The files of a head; the seal is the last, so that a folder is whole or has none."""
+    (folder / SEAL).unlink(missing_ok=True)
     for file in ("config.json", "weights.safetensors"):
         write_whole(folder / file, lambda path, file=file: shutil.copyfile(run / file, path))
     write_whole(folder / "reference.safetensors", lambda path: save_file(reference, path))
     write_json(folder / "card.json", card)
-    write_text(folder / "README.md", (readme or _readme)(card | {"unseen": findings.unseen}))
+    write_text(folder / "README.md", readme)
     seal(folder, FILES, FORMAT)
-    return load_head(folder)
+
+
+def _normal_film(data, normal: np.ndarray, given) -> dict[str, Tensor]:
+    """The mean of normal training films; that which was given, where the data are features."""
+    if given is None and data.pixels.ndim == 3:
+        given = data.pixels[normal[:NORMALS]].mean(0).round()
+    return {} if given is None else {"normal_film": torch.from_numpy(np.array(given, np.uint8))}
 
 
 @torch.inference_mode()
@@ -207,5 +224,6 @@ def _backbone(data) -> dict | None:
 
 def _readme(card: dict) -> str:
     data = card["data"]
-    return (f"# {card['name']}\n\nA trained head of cmdml, {NOTICE}. Trained on {data['title']}. Licence of the films: "
-            f"{data['licence']}. {data['citation']}.\n\nFindings that it never saw: {', '.join(card['unseen'])}.\n")  # fmt: skip
+    about = f"A trained head of cmdml, {NOTICE}. Trained on {data['title']}. Licence of the films: {data['licence']}."
+    unseen = ", ".join(card["unseen"]) or "none"
+    return f"# {card['name']}\n\n{about} {data['citation']}.\n\nFindings that it never saw: {unseen}.\n"

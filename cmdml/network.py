@@ -49,11 +49,14 @@ class FilmNetwork(nn.Module):
         if hasattr(net, "blocks"):
             return net.blocks[-1]
         name, layer = [(n, m) for n, m in net.named_modules() if isinstance(m, nn.Conv2d)][-1]
-        parent, _, last = name.rpartition(".")
-        inside = list(net.get_submodule(parent).children()) if isinstance(net.get_submodule(parent), nn.Sequential) else []
-        after = inside[int(last) + 1 : int(last) + 3] if inside and last.isdigit() else []
-        norm_and_relu = [m for m in after if isinstance(m, nn.BatchNorm2d | nn.ReLU)]
-        return norm_and_relu[-1] if len(norm_and_relu) == 2 else layer
+        parent = net.get_submodule(name.rpartition(".")[0])
+        if not isinstance(parent, nn.Sequential):
+            return layer
+        inside = list(parent)
+        after = inside[inside.index(layer) + 1 :]
+        while after and isinstance(after[0], nn.BatchNorm2d | nn.ReLU):
+            layer = after.pop(0)
+        return layer
 
     def features(self, images: Tensor) -> Tensor:
         """``images`` (B, 1, H, W), uint8 or float in [0, 1] -> the features (B, F) that the regression module reads."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
@@ -34,7 +34,7 @@ class OwnWords:
     name: str
     signs: tuple[str, ...]
     text: str
-    vector: Tensor
+    vector: Tensor = field(repr=False)
     leans_on: tuple[tuple[str, float, float], ...]
     untaught: tuple[str, ...]
 
@@ -80,8 +80,8 @@ def own_signs(head: Head, name: str, typed: Sequence[str]) -> OwnWords:
     """
     semantics, names = head.card["semantics"], list(head.card["attributes"])
     if semantics not in ("signs_text", "signs"):
-        way_out = "; use text instead" if semantics in ("description", "name") else ", so no words of yours mean anything to it"
-        raise ValueError(f"{head.folder} was told {semantics}, not signs{way_out}")
+        way_out = "give a text" if semantics in ("description", "name") else "no words of yours mean anything to it"
+        raise ValueError(f"{head.folder} was told {semantics}, not signs: {way_out}")
     signs = sign_names(typed, names)
     rows = sorted(names.index(sign) for sign in signs)
     vector = F.normalize(head.reference["attributes"].double()[rows].mean(dim=0), dim=0).float()
@@ -100,7 +100,7 @@ def own_text(head: Head, text: str) -> OwnWords:
     """
     semantics, text = head.card["semantics"], " ".join(text.split())
     if semantics not in ("signs_text", "description", "name"):
-        way_out = "give signs instead" if semantics == "signs" else "no words of yours mean anything to it"
+        way_out = "give signs" if semantics == "signs" else "no words of yours mean anything to it"
         raise ValueError(f"{head.folder} was told {semantics}, not texts: {way_out}")
     if not text:
         raise ValueError("the text is empty: describe what the finding looks like")

@@ -3,15 +3,17 @@
     python data/make_heads.py [phantom] [nih-mini]
 
 ``phantom``: the small network on 8,000 phantoms of 64 px, as ``profiles/phantom.yaml`` trains it. ``nih-mini``: a head
-on the committed features of real films (``data/features``), as ``profiles/nih-mini.yaml`` trains it. Both are told signs
-in words and see the findings of the default split. Seeds are fixed; the trainings stay in ``runs/heads``, and one that
-is there is not repeated. The numbers of the model cards are those of the test films, scored once.
+on the committed features of real films (``data/features``), as ``profiles/nih-mini.yaml`` trains it. Both are told
+signs in words and see the findings of the default split. Seeds are fixed; the trainings stay in ``runs/heads``, and one
+that is there is not repeated. The numbers of the model cards are those of the test films, scored once.
 """
 
 import argparse
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
+from PIL import Image
 
 from cmdml.evaluation.metrics import evaluate
 from cmdml.evaluation.testset import embedded
@@ -35,6 +37,14 @@ def radiographs(name: str, parameters: dict, folder: Path):
         return FeatureSet.load(HEADS.parent / "features" / "nih-mini-efficientnet_lite0")
     asked = {key: parameters[key] for key in ("size", "images", "prevalence")}
     return prepare("phantom", folder / "radiographs", seed=SEED, **asked)
+
+
+def normal_film():
+    """The mean of the committed films without a finding: what a heat map of real films puts in place of a part."""
+    table = pd.read_csv(HEADS.parent / "films" / "films.csv")
+    images = table["image"][table["chosen_for"] == "none"]
+    films = [np.asarray(Image.open(HEADS.parent / "films" / name)) for name in images]
+    return np.mean(films, 0).round().astype(np.uint8)
 
 
 def measured(training: Path, data, findings) -> dict:
@@ -62,15 +72,16 @@ def readme(card: dict) -> str:
     rows = [row(protocol) for protocol in both]
     each = [r for r in test["per_finding"] if r["protocol"] == "abnormal"]
     each = [f"| {r['finding'].replace('_', ' ')} | {'seen' if r['seen'] else 'unseen'} | {r['positives']} | "
-            + ("–" if r["auroc"] is None else cell(*(r[f"auroc{end}"] for end in ("", "_low", "_high")))) + " |" for r in each]  # fmt: skip
+            + ("–" if r["auroc"] is None else cell(*(r[f"auroc{end}"] for end in ("", "_low", "_high")))) + " |"
+            for r in each]  # fmt: skip
     where = "EfficientNet-Lite0 with ImageNet weights, frozen" if real else "`small_cnn`, trained from scratch"
     lines = [
         f"# Head `{card['name']}`", "",
-        f"**{NOTICE.capitalize()}.** For teaching and for trying the method out; no decision about anybody may rest on it.",
+        f"**{NOTICE.capitalize()}.** For teaching and for trying the method out: no decision may rest on it.",
         "", f"* **What it does**: ranks 14 findings, and any list of radiographic signs, on a frontal chest "
         f"{'film' if real else 'phantom'} of {card['size']} px.",
-        f"* **Trained on** {data['title']}: {card['films']['learnt']:,} films, without those that show an unseen finding. "
-        f"{data['note']}",
+        f"* **Trained on** {data['title']}: {card['films']['learnt']:,} films, without those that show an unseen "
+        f"finding. {data['note']}",
         f"* **Never seen**: {', '.join(card['unseen'])}. It knows them by their signs alone.",
         f"* **Network**: {where}" + (f" (weights sha256 `{card['features']['weights_sha256']}`)" if real else "")
         + "; CM-DML in a joint space of 128 dimensions, told signs in words (`signs_text`).",
@@ -79,8 +90,8 @@ def readme(card: dict) -> str:
         f"* **Made by** `{card['command']}`, seed {SEED}.",
         f"* **Source and terms**: {data['source']}; {data['licence']}. {data['citation']}.",
         "", f"## Test, {test['test_films']:,} films", "",
-        "Mean AUROC over seen (S) and unseen findings (U), their harmonic mean (H), 95 % intervals over patients. `abnormal` "
-        "counts films with at least one finding.", "",
+        "Mean AUROC over seen (S) and unseen findings (U), their harmonic mean (H), 95 % intervals over patients. "
+        "`abnormal` counts films with at least one finding.", "",
         "| films | S | U | H |", "|---|---|---|---|", *rows, "",
         "| finding | | positives | AUROC, `abnormal` |", "|---|---|---:|---|", *each, "",
     ]  # fmt: skip
@@ -100,7 +111,8 @@ def make(name: str) -> None:
     about = {"command": f"python data/make_heads.py {name}", "measured": measured(trained.out, data, findings)}
     about["val_seen_auroc"] = float(trained.history["val_seen_auroc"].max())
     head = make_head(trained.out, data, HEADS / name, semantics=SEMANTICS, semantic_model=parameters["semantic_model"],
-                     name=name, about=about, readme=readme)  # fmt: skip
+                     name=name, about=about, readme=readme,
+                     normal_film=normal_film() if name == "nih-mini" else None)  # fmt: skip
     total = sum(file.stat().st_size for file in head.folder.iterdir())
     print(f"{head.folder}: {total / 1e6:.2f} MB, seen validation AUROC {about['val_seen_auroc']:.3f}")
 

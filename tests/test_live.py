@@ -87,6 +87,8 @@ def unpacked(told):
         tensors[name] = torch.from_numpy(values[at : at + int(np.prod(shape))].reshape(shape).copy())
         at += int(np.prod(shape))
     assert at == len(values)
+    for name in [name for name in tensors if name.endswith(".rest")]:
+        tensors[name.removesuffix(".rest")] += tensors.pop(name)
     return tensors
 
 

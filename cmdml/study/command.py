@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import yaml
@@ -21,6 +22,7 @@ import yaml
 from cmdml.names import check
 from cmdml.study import plan, profiles, rotation_jobs
 from cmdml.study.places import ROOT, resolve, shown
+from cmdml.study.wording import minutes
 
 # Not "all": that hides errors, too.
 QUIET = ("host", "progress", "reason", "rules")
@@ -109,7 +111,7 @@ def main(target: str, options: dict) -> int:
         return 0
     if target == "rotation":
         return rotate(profile, methods, options)
-    run_dir = resolve(profile["parameters"]["run_dir"])
+    run_dir, started = resolve(profile["parameters"]["run_dir"]), time.monotonic()
     code = snakemake(target, {"profile": name, "methods": " ".join(methods), **given}, options.get("CORES") or "all")
     if code == 0 and target == "book":
         builder = [str(Path(sys.executable).with_name("jupyter-book")), "build", "--path-output", str(ROOT)]
@@ -117,7 +119,8 @@ def main(target: str, options: dict) -> int:
     if code == 0:
         print({"study": f"Executed notebooks: {shown(run_dir)}/notebooks   Numbers: {shown(run_dir)}/evaluation",
                "sweep": f"Tables: {shown(plan.results_folder(profile))}   Runs: {shown(run_dir)}/sweep",
-               "book": "Read it: _build/html/index.html"}[target])  # fmt: skip
+               "book": "Read it: _build/html/index.html"}[target],
+              f"  Time: {minutes(time.monotonic() - started)}")  # fmt: skip
     return code
 
 

@@ -30,6 +30,7 @@ RUN = PROFILE["parameters"]["run_dir"]
 VARIANTS = sorted(PROFILE["variants"])
 # What the evaluation sets beside the main run: its variants, and the committed results of other profiles.
 SWEEPS = ["data/results/sweep-phantom", "data/results/sweep-nih"]  # what the chapter on evidence reads
+TURNED = "data/results/rotation-nih-mini"
 OTHERS = sorted(str(p.parent) for p in Path("data/results").glob("*/summary.csv") if p.parent.name != PROFILE["name"])
 MODULES = {str(path.relative_to("cmdml").with_suffix("")).replace("/", "."): path for path in Path("cmdml").rglob("*.py")}
 # Data that a module reads, besides what it is given.
@@ -206,14 +207,24 @@ rule evaluation:
         EXECUTE
 
 
+# Beside the main run, what was told descriptions, where the profile has that variant.
+BESIDE = [f"{RUN}/variants/description/training/embeddings.npz"] if "description" in VARIANTS else []
+
+
 rule embeddings:
     input:
         sources("05_embeddings"),
         f"{RUN}/training/embeddings.npz",
+        BESIDE,
     output:
         f"{RUN}/notebooks/05_embeddings.ipynb",
     params:
-        values=parameters("05_embeddings", training=f"{RUN}/training", out=f"{RUN}/embeddings"),
+        values=parameters(
+            "05_embeddings",
+            training=f"{RUN}/training",
+            out=f"{RUN}/embeddings",
+            beside=f"{RUN}/variants/description/training" if BESIDE else "",
+        ),
     shell:
         EXECUTE
 
@@ -222,11 +233,11 @@ rule embeddings:
 rule ablation:
     input:
         sources("06_ablation"),
-        [str(file) for folder in SWEEPS for file in sorted(Path(folder).glob("*.*"))],
+        [str(file) for folder in [*SWEEPS, TURNED] for file in sorted(Path(folder).glob("*.*"))],
     output:
         f"{RUN}/notebooks/06_ablation.ipynb",
     params:
-        values=parameters("06_ablation", results=SWEEPS),
+        values=parameters("06_ablation", results=SWEEPS, rotation=TURNED),
     shell:
         EXECUTE
 
@@ -235,11 +246,11 @@ rule ablation:
 rule anatomy:
     input:
         sources("07_anatomy"),
-        sorted(map(str, Path("data/results/rotation-nih-mini").glob("*.*"))),
+        sorted(map(str, Path(TURNED).glob("*.*"))),
     output:
         f"{RUN}/notebooks/07_anatomy.ipynb",
     params:
-        values=parameters("07_anatomy", rotation="data/results/rotation-nih-mini"),
+        values=parameters("07_anatomy", rotation=TURNED),
     shell:
         EXECUTE
 

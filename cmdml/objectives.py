@@ -87,6 +87,10 @@ class FocusedReading(nn.Module):
 
     score = WeightedFocusedEuclideanLoss.score
 
+    def learnt(self) -> dict[str, float]:
+        """``{"tau": τ}`` as it stands, where it is trained."""
+        return {"tau": self.log_tau.exp().item()} if isinstance(self.log_tau, nn.Parameter) else {}
+
 
 class CrossEntropyLoss(nn.Module):
     r"""Binary cross-entropy of dot products: each finding of each image is one yes-or-no question.

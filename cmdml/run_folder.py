@@ -12,12 +12,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from cmdml.config import TrainConfig
-from cmdml.files import SEAL, check_seal, seal, write_json, write_whole
+from cmdml.files import SEAL, check_seal, read_json, seal, write_json, write_whole
 from cmdml.model import CMDML
 from cmdml.radiographs import Partition
 
 FORMAT = "training 1"
 PARTS = ("config.json", "weights.safetensors", "history.csv", "embeddings.npz")
+OBJECTIVE = "objective.json"  # what an objective learnt for itself, where it learns something that scores depend on
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,10 @@ def build_model(config: TrainConfig, vectors: Tensor, features: int | None = Non
 
 
 def claim(out: Path, partition: Partition, vectors: Tensor, config: TrainConfig) -> str:
-    """Write what this run is trained on, or refuse a folder that holds another run; returns the SHA-256 of it."""
+    """Write what this run is trained on, or refuse a folder that holds another run; returns the SHA-256 of it.
+
+    A configuration that never came to its first checkpoint is no run: the next one takes its place.
+    """
     card = partition.radiographs.card
     content = {
         "config": dataclasses.asdict(config),
@@ -53,7 +57,8 @@ def claim(out: Path, partition: Partition, vectors: Tensor, config: TrainConfig)
     if "radiographs_sha256" in card:  # features of these radiographs
         content["features_sha256"] = card["sha256"]
     file = out / "config.json"
-    if not file.exists():
+    begun = any((out / name).exists() for name in (SEAL, "checkpoint.safetensors", "weights.safetensors"))
+    if not (file.exists() and begun):
         write_json(file, content)
     held = _held(file)
     if held != content:
@@ -66,12 +71,19 @@ def claim(out: Path, partition: Partition, vectors: Tensor, config: TrainConfig)
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def save_run(out: Path, weights: dict[str, Tensor], history: pd.DataFrame, embeddings: dict[str, np.ndarray]) -> None:
-    """Write a finished training beside its ``config.json``; the seal, written last, marks it as whole."""
+def save_run(
+    out: Path, weights: dict[str, Tensor], history: pd.DataFrame, embeddings: dict[str, np.ndarray], learnt: dict
+) -> None:
+    """Write a finished training beside its ``config.json``; the seal, written last, marks it as whole.
+
+    ``learnt`` (``{"tau": τ}`` of the epoch whose weights these are) goes to ``objective.json``, if there is any.
+    """
     write_whole(out / "weights.safetensors", lambda path: save_file(weights, path))
     write_whole(out / "history.csv", lambda path: history.to_csv(path, index=False))
     write_whole(out / "embeddings.npz", lambda path: np.savez(path, **embeddings))
-    seal(out, PARTS, FORMAT)
+    if learnt:
+        write_json(out / OBJECTIVE, learnt)
+    seal(out, [*PARTS, OBJECTIVE] if learnt else PARTS, FORMAT)
 
 
 def load_run(out: str | Path) -> TrainedRun:
@@ -89,25 +101,26 @@ def load_run(out: str | Path) -> TrainedRun:
         raise FileNotFoundError(
             f"no finished training in {out}: run notebooks/03_training.ipynb (it continues an interrupted run)"
         )
-    check_seal(out, FORMAT, PARTS, way_out="delete that folder and train again")
+    way_out = "delete that folder and train again"
+    sealed = check_seal(out, FORMAT, PARTS, way_out=way_out)["sha256"]
+    if OBJECTIVE in sealed or (out / OBJECTIVE).exists():
+        check_seal(out, FORMAT, [OBJECTIVE], way_out=way_out)
     weights = load_file(out / "weights.safetensors")
-    config = TrainConfig.from_dict(_held(out / "config.json")["config"])
-    features = len(weights["visual_extractor.mean"]) if config.tune == "frozen" else None
-    model = build_model(dataclasses.replace(config, weights=""), weights["semantic_vectors"], features)
     try:
+        config = TrainConfig.from_dict(_held(out / "config.json")["config"])
+        features = len(weights["visual_extractor.mean"]) if config.tune == "frozen" else None
+        model = build_model(dataclasses.replace(config, weights=""), weights["semantic_vectors"], features)
         model.load_state_dict(weights)
-    except RuntimeError as error:
-        raise ValueError(f"{out} was trained by another version of the model: delete it and train again") from error
+    except (RuntimeError, KeyError, ValueError) as error:
+        why = f" ({error})" if isinstance(error, ValueError) else ""
+        raise ValueError(f"{out} was trained by another version of the model{why}: {way_out}") from error
     with np.load(out / "embeddings.npz", allow_pickle=False) as file:
         embeddings = dict(file)
     return TrainedRun(model.eval(), pd.read_csv(out / "history.csv"), embeddings, out)
 
 
 def _held(file: Path) -> dict:
-    try:
-        content = json.loads(file.read_bytes())
-        if isinstance(content["config"], dict):
-            return content
-    except (ValueError, KeyError, TypeError):
-        pass
-    raise ValueError(f"{file} is damaged: delete that folder and train again")
+    content = read_json(file, "delete that folder and train again")
+    if not isinstance(content, dict) or not isinstance(content.get("config"), dict):
+        raise ValueError(f"{file} is damaged: delete that folder and train again")
+    return content

@@ -311,7 +311,7 @@ def test_the_block_that_the_teaching_page_prints_is_enough(tmp_path):
 @pytest.mark.parametrize(
     ("raw", "says"),
     [
-        (b"extra_findings:\n- key: A\n  key: B\n", "key is given twice"),
+        (b"extra_findings:\n- key: A\n  key: B\n", "the key .key. stands there twice"),
         ("- {key: \u00d6dem}".encode("latin-1"), "is not UTF-8"),
         (b"", "must hold `findings` or `extra_findings`"),
         (b"extra_findings: []", "at least one finding"),

@@ -69,6 +69,27 @@ def test_what_snakemake_is_given(monkeypatch):
     assert started(monkeypatch, "check", PROFILE="smoke") == []
 
 
+@pytest.mark.parametrize("target", ["study", "book", "sweep", "check"])
+def test_what_no_training_would_take_is_refused_before_snakemake_starts(monkeypatch, target):
+    monkeypatch.setattr(command, "snakemake", lambda *_: pytest.fail("Snakemake was started"))
+    monkeypatch.setattr(command.plan, "plan", lambda *_: [])  # what else would notice
+    refused = {"objective=euclidean gamma=4": "does not use gamma", "source=fantom": "unknown source",
+               "semantics=sings": "did you mean 'signs'", "tune=frozen augment=true": "leave it out"}  # fmt: skip
+    for text, sentence in refused.items():
+        with pytest.raises(ValueError, match=sentence):
+            command.main(target, {"PROFILE": "phantom", "SET": text})
+
+
+def test_the_methods_of_a_sweep_are_checked_where_they_would_be_run(monkeypatch):
+    profile = run.load_profile("phantom", {})
+    profile["sweep"]["methods"]["odd"] = {"objective": "bce", "gamma": 3.0}
+    monkeypatch.setattr(command.profiles, "load_profile", lambda *_: profile)
+    monkeypatch.setattr(command, "snakemake", lambda *_: 0)
+    with pytest.raises(ValueError, match="profile phantom, method odd: objective bce does not use gamma"):
+        command.main("sweep", {})
+    assert command.main("study", {}) == 0
+
+
 def test_a_rotation_is_of_some_designs_and_of_some_methods_alone(monkeypatch):
     given = {"profile": "nih-mini", "rotation_methods": "", "designs": "2"}
     assert started(monkeypatch, "rotation", PROFILE="nih-mini", DESIGNS="2") == [("rotation", given, "all")]

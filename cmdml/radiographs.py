@@ -128,8 +128,7 @@ def write_radiographs(
 
     Returns
     -------
-    The loaded set. If the folder already holds this very request (made_with, table, size, rows), it is loaded, not
-    written.
+    The loaded set; if the folder already holds this very request (made_with, table, size, rows), nothing is written.
 
     Raises
     ------

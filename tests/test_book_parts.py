@@ -42,6 +42,7 @@ def test_live_code_leaves_no_trace_in_a_page(tmp_path):
     (tmp_path / "index.rst").write_text("Title\n=====\n\nWords\n")
     app = Sphinx(tmp_path, None, tmp_path / "html", tmp_path / "trees", "html", {"extensions": "mend,sphinx_thebe"},
                  status=None, warning=None)  # fmt: skip
+    assert "sphinx_thebe" in app.extensions
     app.build()
     assert "thebe" not in (tmp_path / "html/index.html").read_text(encoding="utf-8").lower()
 

@@ -29,7 +29,9 @@ UNFOLD = """() => {
 TOO_WIDE = """() => {
   const room = document.documentElement.clientWidth;
   if (document.documentElement.scrollWidth <= room) return null;
-  const out = [...document.querySelectorAll('body *')].filter(e => e.getBoundingClientRect().right > room + 1);
+  const clipped = e => e !== document.body && (getComputedStyle(e).overflowX !== 'visible' || clipped(e.parentElement));
+  const out = [...document.querySelectorAll('main *')].filter(e =>
+    e.getBoundingClientRect().right > room + 1 && !clipped(e.parentElement));
   const last = out.find(e => !out.some(other => other !== e && e.contains(other))) || document.body;
   return `${document.documentElement.scrollWidth} px, for one by ${last.outerHTML.slice(0, 100)}`;
 }"""

@@ -40,6 +40,7 @@ def extract(
     progress: bool = True,
     device: str = "cpu",
     seed: int = 0,
+    extractor: VisualExtractor | None = None,
 ) -> FeatureSet:
     """Raw features of every radiograph, in evaluation mode: the pooled channels of `LAYERS`.
 
@@ -56,6 +57,8 @@ def extract(
         "" is the control: random weights from ``seed``.
     batch_size : 16 is half as fast again as 64 on a processor, whose cache holds its maps; a GPU wants more.
     size : pixels; None = as the radiographs are; smaller ones are averaged down, nothing is enlarged.
+    extractor : a network of one's own, in evaluation mode; ``backbone`` then only names it, and its weights are told by
+        their hash.
 
     Raises
     ------
@@ -65,14 +68,15 @@ def extract(
     folder, size = Path(folder), size or radiographs.size
     if size > radiographs.size:
         raise ValueError(f"size {size} is above the radiographs' {radiographs.size} px: nothing is enlarged")
+    own, pretrained = extractor is not None, weights == "imagenet" and extractor is None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        extractor = VisualExtractor(backbone, weights).eval()
-    pretrained = weights == "imagenet"
+        extractor = extractor if own else VisualExtractor(backbone, weights).eval()
     about = {"backbone": backbone, "weights": "imagenet" if pretrained else "", "seed": None if pretrained else seed}
     pinned = pretrained and backbone == "efficientnet_lite0"
     about["weights_sha256"] = WEIGHTS_SHA256 if pinned else state_sha256(extractor.state_dict())
-    about["layers"] = layers = LAYERS.get(backbone, {"last": extractor.features})
+    about |= {"seed": None} if own else {}
+    about["layers"] = layers = LAYERS.get(backbone if not own else "", {"last": extractor.features})
     about |= {"size": size, "radiographs_sha256": radiographs.card["sha256"]}
     key = hashlib.sha256(json.dumps([FORMAT, about], sort_keys=True).encode()).hexdigest()
     try:

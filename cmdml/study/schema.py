@@ -47,6 +47,7 @@ class Trained(Strict):
 
     settings: dict[str, Annotated[list[Any], Field(min_length=1)]]
     methods: Named
+    parameters: dict[str, Any] = {}  # of the heads, where they are not the profile's
 
 
 class Closed(Strict):
@@ -64,13 +65,22 @@ class Comparisons(Strict):
     strata: list[Literal["none", "view", "source", "source_view"]]
 
 
+class Extractor(Strict):
+    """A network per quadruple: the seed of the quadruples, which all seeds share, and what is not the profile's."""
+
+    quadruples: Count
+    parameters: dict[str, Any] = {}
+
+
 class Rotation(Strict):
     """Every finding takes its turn; see ``book/plan.md`` and ``cmdml.study.rotation``."""
 
-    features: str
-    random_features: str
+    features: str = ""
+    random_features: str = ""
+    extractor: Extractor | None = None
+    without: list[str] = []  # methods that the set cannot have
     designs: Annotated[list[Count], Field(min_length=1)]
-    folds: Annotated[int, Field(ge=3)]
+    folds: Annotated[int, Field(ge=1)]
     replicates: Count
     permutations: Count
     pseudo: Pseudo

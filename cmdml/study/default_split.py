@@ -1,0 +1,162 @@
+"""The peers' split on frozen features, with and without the two sources that it turns one-sided.
+
+``python -m cmdml.study.default_split PROFILE NIH_ROOT`` writes ``data/results/default-<profile>/``: S, U and H of some
+methods of the profile's rotation, under its rules and settings, on the set's own split of patients with the unseen
+findings of ``default``. Once as the files come, once without ``exclude_sources``: once training films with an unseen
+finding are dropped, all that is left of those two sources is normal, while they hold most of the test pneumonias. At
+the profile's size, without films that were smaller where they came from, and at 64 px with them.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from cmdml.evaluation.anatomy import estimate
+from cmdml.evaluation.metrics import bootstrap_weights, harmonic_mean
+from cmdml.evaluation.strata import PROTOCOLS3, protocol_rows, stratified_auroc
+from cmdml.feature_set import FeatureSet
+from cmdml.features import extract
+from cmdml.findings import split_findings
+from cmdml.partitioning import one_sided_sources
+from cmdml.sources import nih
+from cmdml.study import run
+from cmdml.study.results import publish
+from cmdml.study.rotation import Rotation
+from cmdml.study.scorers import Scorer
+
+METHODS = ("focused", "focused_description", "focused_shuffled", "eszsl", "nearest", "mean_of_seen", "normality",
+           "source", "source_illness", "ceiling")  # fmt: skip
+SMALL = 64  # pixels at which the films that exist only at that size take part
+SEEDS = 3  # heads of each trained method, averaged; settings are chosen with the first
+FOLDS = {"test": 0, "val": 1, "train": 2}
+
+
+def films_at(profile: dict, root, size: int) -> FeatureSet:
+    """Features of all films of a download, of every source, that are at least ``size`` px where they come from."""
+    values, folder = profile["parameters"], run.resolve(profile["parameters"]["run_dir"]) / "default"
+    radiographs = nih.prepare(folder / f"radiographs-{size}", root=run.resolve(root), size=size,
+                              splits=values["splits"], min_source_pixels=size, seed=values["seed"])  # fmt: skip
+    return extract(radiographs, folder / f"features-{size}", backbone=values["backbone"], weights=values["weights"])
+
+
+def without(films: FeatureSet, sources) -> FeatureSet:
+    """The same set less the films of some ``sources``."""
+    kept = (~films.table["source_repo"].isin(list(sources))).to_numpy()
+    return replace(films, table=films.table[kept].reset_index(drop=True), pixels=films.pixels[kept])
+
+
+def rotation_of(profile: dict, films: FeatureSet, seed: int) -> Rotation:
+    """The default split as a rotation of one quadruple and one fold: the set's own test, validation, training."""
+    unseen = split_findings(films.findings, profile["parameters"]["unseen"]).unseen_index
+    fold = films.table["split"].map(FOLDS).to_numpy()
+    plan = profile["rotation"] | {"folds": 1}
+    return Rotation(profile | {"rotation": plan}, seed, films, (tuple(int(c) for c in unseen),), fold)
+
+
+def source_illness(films: FeatureSet, train, rows) -> np.ndarray:
+    """(M, C) the share of a source's training films that show a finding, for every finding: the trap on its own.
+
+    What a model learns that learns nothing but the source. A source without training films scores the overall share.
+    """
+    ill, source = films.labels.any(1)[train], films.table["source_repo"].to_numpy()
+    share = pd.Series(ill).groupby(source[train]).mean()
+    scores = pd.Series(source[rows]).map(share).fillna(ill.mean()).to_numpy()
+    return np.repeat(scores[:, None], len(films.findings), axis=1)
+
+
+def scored_by(rotations: list[Rotation], method: str) -> tuple[np.ndarray, dict]:
+    """(D, M, C) scores of the test films of a rotation of one cell, under D seeds.
+
+    The setting is chosen with the first seed; closed forms have no other.
+    """
+    trained = method in rotations[0].profile["rotation"]["trained"]["methods"]
+    out, chosen = [], None
+    for rotation in rotations if trained else rotations[:1]:
+        scorer, cell = Scorer(rotation, method, 0), rotation.cell(0, 0)
+        chosen = scorer.choose()[0] if chosen is None else chosen
+        out.append(scorer(cell, chosen, cell.test))
+    return np.stack(out), chosen
+
+
+def rows_of(labels, scores, patients, findings, replicates: int) -> list[dict]:
+    """S, U, H and each finding's AUROC under three protocols, with patient intervals.
+
+    Parameters
+    ----------
+    labels : (M, C) of the test films; scores : (D, M, C) of D seeds, averaged replicate by replicate.
+    """
+    weights, unit = bootstrap_weights(patients, replicates, 0)
+    rows, weights = [], weights.astype(np.int32)
+    for protocol in PROTOCOLS3:
+        keep, values, positives = protocol_rows(labels, protocol), [], []
+        for c in range(labels.shape[1]):
+            auroc, _, n = stratified_auroc(labels[keep, c], scores[:, keep, c].T, np.zeros(keep.sum(), int), weights,
+                                           unit[keep])  # fmt: skip
+            values.append(auroc.T)
+            positives.append(n)
+        values = np.stack(values, axis=1)  # (D, C, 1 + R)
+        defined = ~np.isnan(values[0, :, 0])
+        means = {name: values[:, mask & defined].mean(1) for name, mask in
+                 (("S", findings.seen_mask), ("U", findings.unseen_mask))}  # fmt: skip
+        means["H"] = harmonic_mean(means["S"], means["U"])
+        left_out = " ".join(key for key, ok in zip(findings.keys, defined, strict=True) if not ok)
+        named = means | {key: values[:, c] for c, key in enumerate(findings.keys)}
+        for metric, draws in named.items():
+            one, found = estimate(draws), positives[findings.keys.index(metric)] if metric in findings.keys else None
+            rows.append({"protocol": protocol, "metric": metric, "value": one.value, "low": one.low, "high": one.high,
+                         "sd_seeds": one.sd_designs, "films": int(keep.sum()), "positives": found,
+                         "left_out": left_out})  # fmt: skip
+    return rows
+
+
+def measure(profile: dict, sets: dict[str, FeatureSet], methods=METHODS, seeds=None) -> dict[str, pd.DataFrame]:
+    """``values``: a row per set, films with or without the excluded sources, method, protocol and metric;
+    ``sources``: those that the filters leave one-sided; ``settings``: what was chosen."""
+    plan, excluded = profile["rotation"], profile["parameters"]["exclude_sources"]
+    seeds = seeds or plan["designs"][:SEEDS]
+    values, sides, settings = [], [], []
+    for name, every in sets.items():
+        for sources, films in (("all", every), ("without two", without(every, excluded))):
+            about = {"set": name, "sources": sources}
+            cell = rotation_of(profile, films, seeds[0]).cell(0, 0)
+            kept = np.isin(np.arange(len(films)), cell.train)
+            sides.append(one_sided_sources(films.table, films.findings, kept).assign(**about))
+            for method in methods:
+                if method == "source_illness":
+                    scores, chosen = source_illness(films, cell.train, cell.test)[None], {}
+                else:
+                    scores, chosen = scored_by([rotation_of(profile, films, seed) for seed in seeds], method)
+                rows = rows_of(films.labels[cell.test], scores, films.table["patient"].to_numpy()[cell.test],
+                               cell.findings, plan["replicates"])  # fmt: skip
+                values += [about | {"method": method} | row for row in rows]
+                settings.append(about | {"method": method, "seeds": len(scores), "setting": str(chosen),
+                                         "train": len(cell.train)})  # fmt: skip
+    return {"values": pd.DataFrame(values), "sources": pd.concat(sides), "settings": pd.DataFrame(settings)}
+
+
+def main(name: str, root: str) -> Path:
+    """Extract, score, write; returns the folder."""
+    started, profile = datetime.now(UTC), run.load_profile(name)
+    sets = {f"{size} px": films_at(profile, root, size) for size in (profile["parameters"]["size"], SMALL)}
+    tables = measure(profile, sets)
+    about = {
+        "profile": name, "started": started, "command": f"python -m cmdml.study.default_split {name} NIH_ROOT",
+        "parameters": {k: v for k, v in profile["parameters"].items() if k not in ("nih_root", "npz", "run_dir")},
+        "features_sha256": {size: films.card["sha256"] for size, films in sets.items()},
+        "films": {size: len(films) for size, films in sets.items()}, "methods": list(METHODS),
+    }  # fmt: skip
+    out = run.resolve(f"data/results/default-{name}")
+    return publish(out, tables, lambda folder, **names: run.manifest(folder, **about, **names))
+
+
+if __name__ == "__main__":
+    try:
+        print(f"{main(*sys.argv[1:])} done")
+    except (ValueError, OSError) as error:
+        sys.exit(f"default split stopped. {error}")

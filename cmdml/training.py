@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from cmdml.batches import Batches
 from cmdml.checkpoint import load_checkpoint, save_checkpoint
 from cmdml.config import TrainConfig
 from cmdml.files import SEAL
+from cmdml.model import CMDML
 from cmdml.objectives import OBJECTIVES, USES
 from cmdml.optimisation import optimizer_of, train_epoch, trained_parts
 from cmdml.radiographs import Partition
@@ -70,6 +72,7 @@ def fit(
     *,
     progress: bool = True,
     accelerator="auto",
+    start: Callable[[CMDML], object] | None = None,
 ) -> TrainedRun:
     """Train on the seen findings and embed the validation and test radiographs.
 
@@ -89,6 +92,8 @@ def fit(
         Show a bar, if there is a folder.
     accelerator : str
         Fabric's: "auto", "cpu", "cuda".
+    start : callable, optional
+        Gives the untrained model other weights, in place; for trainings in memory, since no configuration tells it.
 
     Returns
     -------
@@ -103,8 +108,12 @@ def fit(
     _check_data(partition, config)
     if out is None:
         kept = _Training(partition, vectors, config, accelerator)
+        if start:
+            start(kept.model)
         kept.run(lambda: None)
         return TrainedRun(kept.model.eval(), pd.DataFrame(kept.state["history"]), kept.embeddings(), None)
+    if start:
+        raise ValueError("start is for trainings in memory: leave `out` away")
     out = Path(out)
     partition.radiographs.verify()  # nobody changed what is about to be learnt
     run, checkpoint = claim(out, partition, vectors, config), out / "checkpoint.safetensors"

@@ -33,14 +33,17 @@ REFERENCES = (ILLNESS, "eszsl", "focused_description", "focused", CEILING)
 
 
 class Scores:
-    """The scores of every method under every design that is there, and the draws of patients that all share."""
+    """The scores of every method under every design that is there, and the draws of patients that all share.
 
-    def __init__(self, profile: dict):
+    ``only`` names the methods to read, where not all are asked for.
+    """
+
+    def __init__(self, profile: dict, only=None):
         self.profile, plan = profile, profile["rotation"]
         self.films = films_of(profile)
         self.labels, self.table = self.films.labels, self.films.table
-        self.methods, self.designs = methods(plan), []
-        for method, reference in [*plan["comparisons"]["primary"], *plan["comparisons"]["secondary"]]:
+        self.methods, self.designs = list(only or methods(plan)), []
+        for method, reference in [] if only else [*plan["comparisons"]["primary"], *plan["comparisons"]["secondary"]]:
             check(method, self.methods, "method of a planned comparison")
             check(reference, [m for m in REFERENCES if m in self.methods], "reference of a planned comparison")
         self.files, self.about = {}, []

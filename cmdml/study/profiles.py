@@ -159,9 +159,11 @@ class _Reader:
         if given is None:
             return None
         values, where = given.model_dump(), ("rotation", "trained")
-        for part, name in ((values, "extractor"), (values, "without"), (values["trained"], "parameters")):
-            if not part[name]:
-                del part[name]  # what a rotation does not have is no part of its plan
+        for name in ("extractor", "without", "improvements"):
+            if not values[name]:
+                del values[name]  # what a rotation does not have is no part of its plan
+        if not values["trained"]["parameters"]:
+            del values["trained"]["parameters"]
         if given.extractor:
             own = self.fit(given.extractor.parameters, ("rotation", "extractor", "parameters"))
             values["extractor"]["parameters"] = own

@@ -20,7 +20,8 @@ from cmdml.study.results import manifest_of
 FILMS = 112_120  # of ChestX-ray14
 TARGETS = (0.01, 0.005)  # half-widths of the interval of the primary comparison
 RESULTS = ROOT / "data/results/rotation-nih-mini"
-ONLY_COUNTED = ("designs", "replicates", "permutations", "comparisons")  # of a plan: what no score depends on
+# Of a plan: what no score depends on.
+ONLY_COUNTED = ("designs", "replicates", "permutations", "comparisons", "improvements")
 FULL = r"""sed -e 's#data/features/nih-mini-#runs/nih-full/features/#' -e '/exclude_sources/d' \
     profiles/nih-mini.yaml > profiles/nih-full.yaml
 .venv/bin/python -m cmdml.study.rotation_jobs extract nih-full NIH_ROOT

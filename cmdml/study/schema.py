@@ -72,6 +72,14 @@ class Extractor(Strict):
     parameters: dict[str, Any] = {}
 
 
+class Improvements(Strict):
+    """Variants of the study's own head: ranked on pseudo-unseen findings in some quadruples of one design."""
+
+    design: Count
+    quadruples: Annotated[list[Count], Field(min_length=1)]
+    variants: Annotated[Named, Field(min_length=1, max_length=30)]
+
+
 class Rotation(Strict):
     """Every finding takes its turn; see ``book/plan.md`` and ``cmdml.study.rotation``."""
 
@@ -87,6 +95,7 @@ class Rotation(Strict):
     trained: Trained
     closed: Closed
     comparisons: Comparisons
+    improvements: Improvements | None = None
 
 
 class Profile(Strict):

@@ -1,15 +1,16 @@
 """The peers' split on frozen features, with and without the two sources that it turns one-sided.
 
 ``python -m cmdml.study.default_split PROFILE NIH_ROOT`` writes ``data/results/default-<profile>/``: S, U and H of some
-methods of the profile's rotation, under its rules and settings, on the set's own split of patients with the unseen
-findings of ``default``. Once as the files come, once without ``exclude_sources``: once training films with an unseen
-finding are dropped, all that is left of those two sources is normal, while they hold most of the test pneumonias. At
+methods of the profile's rotation, heads as the profile's parameters say, on the set's own split of patients with the
+unseen findings of ``default``. Once with all sources, once without ``exclude_sources``: as soon as training films with
+an unseen finding are dropped, all that is left of those two is normal, while they hold most of the test pneumonias. At
 the profile's size, without films that were smaller where they came from, and at 64 px with them.
 """
 
 from __future__ import annotations
 
 import sys
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,6 +26,7 @@ from cmdml.features import extract
 from cmdml.findings import split_findings
 from cmdml.partitioning import one_sided_sources
 from cmdml.sources import nih
+from cmdml.sources.decoding import cores
 from cmdml.study import run
 from cmdml.study.results import publish
 from cmdml.study.rotation import Rotation
@@ -33,7 +35,7 @@ from cmdml.study.scorers import Scorer
 METHODS = ("focused", "focused_description", "focused_shuffled", "eszsl", "nearest", "mean_of_seen", "normality",
            "source", "source_illness", "ceiling")  # fmt: skip
 SMALL = 64  # pixels at which the films that exist only at that size take part
-SEEDS = 3  # heads of each trained method, averaged; settings are chosen with the first
+SEEDS = 3  # heads of each trained method, averaged
 FOLDS = {"test": 0, "val": 1, "train": 2}
 
 
@@ -73,13 +75,13 @@ def source_illness(films: FeatureSet, train, rows) -> np.ndarray:
 def scored_by(rotations: list[Rotation], method: str) -> tuple[np.ndarray, dict]:
     """(D, M, C) scores of the test films of a rotation of one cell, under D seeds.
 
-    The setting is chosen with the first seed; closed forms have no other.
+    Heads are trained as the profile's parameters say, without a choice; closed forms choose their ridge on
+    pseudo-unseen findings, as in the rotation, and have one seed.
     """
     trained = method in rotations[0].profile["rotation"]["trained"]["methods"]
-    out, chosen = [], None
+    out, chosen = [], {} if trained else Scorer(rotations[0], method, 0).choose()[0]
     for rotation in rotations if trained else rotations[:1]:
         scorer, cell = Scorer(rotation, method, 0), rotation.cell(0, 0)
-        chosen = scorer.choose()[0] if chosen is None else chosen
         out.append(scorer(cell, chosen, cell.test))
     return np.stack(out), chosen
 
@@ -115,36 +117,46 @@ def rows_of(labels, scores, patients, findings, replicates: int) -> list[dict]:
     return rows
 
 
-def measure(profile: dict, sets: dict[str, FeatureSet], methods=METHODS, seeds=None) -> dict[str, pd.DataFrame]:
-    """``values``: a row per set, films with or without the excluded sources, method, protocol and metric;
-    ``sources``: those that the filters leave one-sided; ``settings``: what was chosen."""
-    plan, excluded = profile["rotation"], profile["parameters"]["exclude_sources"]
-    seeds = seeds or plan["designs"][:SEEDS]
-    values, sides, settings = [], [], []
-    for name, every in sets.items():
-        for sources, films in (("all", every), ("without two", without(every, excluded))):
-            about = {"set": name, "sources": sources}
-            cell = rotation_of(profile, films, seeds[0]).cell(0, 0)
-            kept = np.isin(np.arange(len(films)), cell.train)
-            sides.append(one_sided_sources(films.table, films.findings, kept).assign(**about))
-            for method in methods:
-                if method == "source_illness":
-                    scores, chosen = source_illness(films, cell.train, cell.test)[None], {}
-                else:
-                    scores, chosen = scored_by([rotation_of(profile, films, seed) for seed in seeds], method)
-                rows = rows_of(films.labels[cell.test], scores, films.table["patient"].to_numpy()[cell.test],
-                               cell.findings, plan["replicates"])  # fmt: skip
-                values += [about | {"method": method} | row for row in rows]
-                settings.append(about | {"method": method, "seeds": len(scores), "setting": str(chosen),
-                                         "train": len(cell.train)})  # fmt: skip
-    return {"values": pd.DataFrame(values), "sources": pd.concat(sides), "settings": pd.DataFrame(settings)}
+def measured(profile: dict, films: FeatureSet, about: dict, methods=METHODS, seeds=None) -> dict[str, pd.DataFrame]:
+    """``values``: a row per method, protocol and metric; ``sources`` that the filters leave one-sided; ``settings``.
+
+    ``about`` stands in every row.
+    """
+    plan, values, settings = profile["rotation"], [], []
+    rotations = [rotation_of(profile, films, seed) for seed in seeds or plan["designs"][:SEEDS]]
+    cell, kept = rotations[0].cell(0, 0), np.zeros(len(films), bool)
+    kept[cell.train] = True
+    for method in methods:
+        if method == "source_illness":
+            scores, chosen = source_illness(films, cell.train, cell.test)[None], {}
+        else:
+            scores, chosen = scored_by(rotations, method)
+        patients = films.table["patient"].to_numpy()[cell.test]
+        rows = rows_of(films.labels[cell.test], scores, patients, cell.findings, plan["replicates"])
+        values += [about | {"method": method} | row for row in rows]
+        settings.append(about | {"method": method, "seeds": len(scores), "setting": str(chosen),
+                                 "train": len(cell.train), "test": len(cell.test)})  # fmt: skip
+    sides = one_sided_sources(films.table, films.findings, kept).assign(**about)
+    return {"values": pd.DataFrame(values), "sources": sides, "settings": pd.DataFrame(settings)}
+
+
+def _part(given) -> dict[str, pd.DataFrame]:
+    profile, root, size, sources = given
+    films = films_at(profile, root, size)
+    if sources == "without two":
+        films = without(films, profile["parameters"]["exclude_sources"])
+    return measured(profile, films, {"set": f"{size} px", "sources": sources})
 
 
 def main(name: str, root: str) -> Path:
     """Extract, score, write; returns the folder."""
     started, profile = datetime.now(UTC), run.load_profile(name)
     sets = {f"{size} px": films_at(profile, root, size) for size in (profile["parameters"]["size"], SMALL)}
-    tables = measure(profile, sets)
+    jobs = [(profile, root, size, sources) for size in (profile["parameters"]["size"], SMALL)
+            for sources in ("all", "without two")]  # fmt: skip
+    with ProcessPoolExecutor(cores()) as pool:
+        parts = list(pool.map(_part, jobs))
+    tables = {table: pd.concat([part[table] for part in parts]) for table in parts[0]}
     about = {
         "profile": name, "started": started, "command": f"python -m cmdml.study.default_split {name} NIH_ROOT",
         "parameters": {k: v for k, v in profile["parameters"].items() if k not in ("nih_root", "npz", "run_dir")},

@@ -39,8 +39,9 @@ class NeverScorer(Scorer):
         return torch.cat([super()._vectors(semantics), *(signs_vector(s, semantics)[None] for s in SIGNS.values())])
 
     def scores(self) -> np.ndarray:
-        """(N, number of SIGNS): every film by the model of its fold, with one setting."""
-        chosen, out = self.choose()[0], np.full((len(self.films), len(SIGNS)), np.nan)
+        """(N, number of SIGNS): every film by the model of its fold; heads as the profile's parameters say."""
+        chosen = {} if self.method in self.plan["trained"]["methods"] else self.choose()[0]
+        out = np.full((len(self.films), len(SIGNS)), np.nan)
         for at in range(self.plan["folds"]):
             cell = self.rotation.cell(0, at)
             made = self(cell, chosen, cell.test)
@@ -50,11 +51,13 @@ class NeverScorer(Scorer):
 
 
 def truth_of(name: str, images, root: Path) -> np.ndarray:
-    """(N,) 1, 0, or NaN where nobody looked; None without the table."""
+    """(N,) 1, 0, or NaN where nobody looked, or where the table is not there."""
     from cmdml.study.truth import label_table
 
     if name != "Fracture":
         return label_table(root / "labels_cxr_lt.csv", images, [name])[name].to_numpy()
+    if not (root / "labels_radiologists_4.csv").is_file():
+        return np.full(len(images), np.nan)
     table = label_table(root / "labels_radiologists_4.csv", images, [name, "in_810_PA_set"])
     return np.where(table["in_810_PA_set"] == 1, table[name], np.nan)
 

@@ -1,7 +1,7 @@
 """Children of another hospital, with pneumonia or without: what a model of adults makes of them.
 
 ``python -m cmdml.study.transfer PROFILE KERMANY_ROOT`` writes ``data/results/transfer-kermany/``. The heads are those
-of the profile's rotation, with its rules and settings, trained on its adults: told signs, with Pneumonia among the
+of ``cmdml.study.default_split``, trained on the profile's adults: told signs, with Pneumonia among the
 four unseen of ``default``, and with Pneumonia seen; illness alone; classifiers that were shown the labels of all
 findings; and scorers that see the file and no lung: its size in bytes, width, aspect, mean brightness, sharpness. The
 comparison that counts is within ``matched_pair``, a normal and a pneumonia film whose files are alike in width and
@@ -12,6 +12,7 @@ the pixels.
 from __future__ import annotations
 
 import sys
+from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from cmdml.feature_set import FeatureSet
 from cmdml.features import extract
 from cmdml.findings import split_findings
 from cmdml.sources import kermany
+from cmdml.sources.decoding import cores
 from cmdml.study import run
 from cmdml.study.default_split import SEEDS, films_at, scored_by, without
 from cmdml.study.results import publish
@@ -105,18 +107,14 @@ def compared(table: pd.DataFrame, scores: np.ndarray, replicates: int) -> list[d
     return rows
 
 
-def measure(profile: dict, sets: dict[str, tuple[FeatureSet, FeatureSet]]) -> pd.DataFrame:
-    """A row per size, method, and which films are compared; ``sets``: {size: (adults, children)}."""
-    replicates, rows = profile["rotation"]["replicates"], []
-    children = next(iter(sets.values()))[1].table
-    for name, values in file_scores(children).items():
-        about = {"size": "file", "method": name, "pneumonia": "not told"}
-        rows += [about | row for row in compared(children, values[None], replicates)]
-    for size, (adults, tested) in sets.items():
-        for (method, told), scores in pneumonia_scores(profile, adults, tested).items():
-            about = {"size": size, "method": method, "pneumonia": told}
-            rows += [about | row for row in compared(tested.table, scores, replicates)]
-    return pd.DataFrame(rows)
+def measured(profile: dict, size: str, adults: FeatureSet | None, children: FeatureSet) -> list[dict]:
+    """A row per method and which films are compared; of the files' properties where there are no ``adults``."""
+    if adults is None:
+        made = {(name, "not told"): scores[None] for name, scores in file_scores(children.table).items()}
+    else:
+        made = pneumonia_scores(profile, adults, children)
+    return [{"size": size, "method": method, "pneumonia": told} | row for (method, told), scores in made.items()
+            for row in compared(children.table, scores, profile["rotation"]["replicates"])]  # fmt: skip
 
 
 def main(name: str, root: str, nih_root: str = "") -> Path:
@@ -141,7 +139,10 @@ def main(name: str, root: str, nih_root: str = "") -> Path:
         "adults_with_pneumonia": {size: int(adults.table[FINDING].sum()) for size, (adults, _) in sets.items()},
         "warnings": list(kermany.WARNINGS),
     }  # fmt: skip
-    tables = {"transfer": measure(profile, sets)}
+    jobs = [("file", None, children), *((size, *both) for size, both in sets.items())]
+    with ProcessPoolExecutor(cores()) as pool:
+        parts = pool.map(measured, *zip(*[(profile, *job) for job in jobs], strict=True))
+        tables = {"transfer": pd.DataFrame([row for part in parts for row in part])}
     out = run.resolve("data/results/transfer-kermany")
     return publish(out, tables, lambda at, **names: run.manifest(at, **about, **names))
 

@@ -17,6 +17,7 @@ is written.
 from __future__ import annotations
 
 import sys
+from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -26,6 +27,7 @@ import pandas as pd
 from cmdml.evaluation import anatomy
 from cmdml.findings import KEYS
 from cmdml.sources import reading
+from cmdml.sources.decoding import cores
 from cmdml.study import run
 from cmdml.study.anatomy import ILLNESS, Scores
 from cmdml.study.results import publish
@@ -114,16 +116,25 @@ def radiologists(scores: Scores, root: Path) -> pd.DataFrame:
     return table.assign(both=table["finding"].map(agree), films=int(read.sum()))
 
 
+def _part(given) -> pd.DataFrame:
+    profile, folder, table = given
+    if table == "never":
+        from cmdml.study.never_labelled import never_labelled
+
+        return never_labelled(profile, folder)
+    return {"emphysema": emphysema, "radiologists": radiologists}[table](Scores(profile, METHODS), folder)
+
+
 def main(name: str, root: str) -> Path:
     """Read, judge, write; returns the folder."""
-    from cmdml.study.never_labelled import never_labelled
-
     started, profile, folder = datetime.now(UTC), run.load_profile(name), run.resolve(root)
-    scores, tables = Scores(profile, METHODS), {}
-    for table, make, needed in (("emphysema", emphysema, TABLES[:1]), ("radiologists", radiologists, TABLES[1:2])):
-        if all((folder / f"{one}.csv").is_file() for one in needed):
-            tables[table] = make(scores, folder)
-    tables["never"] = never_labelled(profile, folder)
+    scores = Scores(profile, METHODS)
+    made_from = {"emphysema": TABLES[0], "radiologists": TABLES[1], "never": TABLES[0]}
+    asked = [table for table, needed in made_from.items() if (folder / f"{needed}.csv").is_file()]
+    if not asked:
+        raise FileNotFoundError(f"{folder} holds none of {', '.join(TABLES)}: nothing to compare with")
+    with ProcessPoolExecutor(cores()) as pool:
+        tables = dict(zip(asked, pool.map(_part, [(profile, folder, table) for table in asked]), strict=True))
     about = {
         "profile": name, "started": started, "command": f"python -m cmdml.study.truth {name} NIH_ROOT",
         "parameters": {k: v for k, v in profile["parameters"].items() if k not in ("nih_root", "npz", "run_dir")},

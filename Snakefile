@@ -267,7 +267,9 @@ if ROTATION:
 
     rule rotation_features:
         input:
-            made_from=[*package("import cmdml.study.rotation_extractors"), f"{RUN}/radiographs/card.json"],
+            # Not all that a rotation imports: what scores features makes no network stale.
+            made_from=[*package("import cmdml.training, cmdml.features, cmdml.semantics, cmdml.study.design"),
+                       "cmdml/study/rotation.py", "cmdml/study/rotation_extractors.py", f"{RUN}/radiographs/card.json"],
         output:
             f"{RUN}/rotation/{{design}}/features/{{quadruple}}/card.json",
         params:

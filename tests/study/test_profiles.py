@@ -172,11 +172,11 @@ def test_a_rotation_has_features_or_trains_extractors(load):
     ("text", "sentence"),
     [
         (ROTATION.replace("random_features: data/r", ""), "rotation.random_features is missing without an extractor."),
-        (OWN + "  features: data/f\n", "line 14: rotation.features is of no use beside an extractor."),
+        (OWN + "  features: data/f\n", "rotation.features is of no use beside an extractor."),
         (ROTATION.replace("folds: 5", "folds: 1"), "line 6: rotation.folds must be 1 with an extractor"),
         (OWN.replace("folds: 1", "folds: 5"), "rotation.folds must be 1 with an extractor"),
         (OWN.replace("quadruples: 3", "quadruples: 3, parameters: {epoch: 1}"), "unknown parameter 'epoch'"),
-        (ROTATION.replace("methods: {focused: {}}", "methods: {focused: {}}, parameters: {lr: a}"), "lr must"),
+        (ROTATION.replace("methods: {focused: {}}", "methods: {focused: {}}, parameters: {gamma: a}"), "gamma must"),
         (ROTATION + "  improvements: {design: 1, quadruples: [], variants: {a: {}}}\n", "quadruples"),
         (ROTATION + "  improvements: {design: 1, quadruples: [0], variants: {}}\n", "variants"),
     ],

@@ -12,6 +12,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 from cmdml.findings import KEYS
+from cmdml.features import place
 from cmdml.sources import nih_tables
 from cmdml.study import plan, rotation_jobs, run
 
@@ -30,6 +31,7 @@ RUN = PROFILE["parameters"]["run_dir"]
 VARIANTS = sorted(PROFILE["variants"])
 # What the evaluation sets beside the main run: its variants, and the committed results of other profiles.
 SWEEPS = ["data/results/sweep-phantom", "data/results/sweep-nih"]  # what the chapter on evidence reads
+TURNED = "data/results/rotation-nih-mini"
 OTHERS = sorted(str(p.parent) for p in Path("data/results").glob("*/summary.csv") if p.parent.name != PROFILE["name"])
 MODULES = {str(path.relative_to("cmdml").with_suffix("")).replace("/", "."): path for path in Path("cmdml").rglob("*.py")}
 # Data that a module reads, besides what it is given.
@@ -140,12 +142,31 @@ rule semantics:
         EXECUTE
 
 
+# What a frozen backbone saw, once for all trainings; extraction goes on where it was stopped.
+FROZEN = PROFILE["parameters"].get("tune") == "frozen"
+BACKBONE = [PROFILE["parameters"].get(name, "") for name in ("backbone", "weights")]
+FEATURES = [f"{place(f'{RUN}/features', *BACKBONE)}/card.json"] if FROZEN else []
+if FROZEN:
+
+    rule features:
+        input:
+            package("import cmdml.features"),
+            f"{RUN}/radiographs/card.json",
+        output:
+            FEATURES,
+        params:
+            folders=[f"{RUN}/radiographs", f"{RUN}/features", *BACKBONE],
+        threads: workflow.cores
+        shell:
+            PYTHON + " -m cmdml.features {params.folders:q}"
+
+
 # The main run lies in runs/<profile>, a variant (a control, a baseline) in runs/<profile>/variants/<variant>. Snakemake
 # removes a job's outputs before it runs. The checkpoint is not among them, so a killed training goes on where it was,
 # but only if nothing that went into it has changed: the recipe tells.
 rule training:
     input:
-        made_from=[*sources("03_training"), f"{RUN}/radiographs/card.json"],
+        made_from=[*sources("03_training"), f"{RUN}/radiographs/card.json", *FEATURES],
     output:
         "{at}/notebooks/03_training.ipynb",
         "{at}/training/weights.safetensors",
@@ -202,11 +223,11 @@ rule embeddings:
 rule ablation:
     input:
         sources("06_ablation"),
-        [str(file) for folder in SWEEPS for file in sorted(Path(folder).glob("*.*"))],
+        [str(file) for folder in [*SWEEPS, TURNED] for file in sorted(Path(folder).glob("*.*"))],
     output:
         f"{RUN}/notebooks/06_ablation.ipynb",
     params:
-        values=parameters("06_ablation", results=SWEEPS),
+        values=parameters("06_ablation", results=SWEEPS, rotation=TURNED),
     shell:
         EXECUTE
 
@@ -215,11 +236,11 @@ rule ablation:
 rule anatomy:
     input:
         sources("07_anatomy"),
-        sorted(map(str, Path("data/results/rotation-nih-mini").glob("*.*"))),
+        sorted(map(str, Path(TURNED).glob("*.*"))),
     output:
         f"{RUN}/notebooks/07_anatomy.ipynb",
     params:
-        values=parameters("07_anatomy", rotation="data/results/rotation-nih-mini"),
+        values=parameters("07_anatomy", rotation=TURNED),
     shell:
         EXECUTE
 

@@ -20,6 +20,7 @@ from cmdml.study.results import manifest_of
 matplotlib.use("agg")
 ROOT = Path(__file__).resolve().parents[1]
 NUMBERS = ("*.csv", "manifest.json")
+ROTATION = "data/results/rotation-nih-mini"
 
 
 def fill(path: Path, marker: str, text: str) -> None:
@@ -118,6 +119,11 @@ def stage(run_dir: str) -> Path:
     (out / "book/figures").mkdir(exist_ok=True)
     figures.loss_figure().savefig(out / "book/figures/loss.svg", bbox_inches="tight", metadata={"Date": None})
     benchmarks(out / "book/performance.md")
+    rotation = ROOT / ROTATION
+    if (rotation / "manifest.json").is_file():  # the same lines, table and figure as in the README
+        fill(out / "book/intro.md", "answer", answer(rotation))
+        fill(out / "book/intro.md", "rotation", anatomy(rotation))
+        drawn(rotation, out / "book/figures/anatomy.png")
     return out
 
 
@@ -169,10 +175,11 @@ def results(profile: str) -> Path:
 
 
 def readme() -> None:
-    """S, U and H with intervals of every committed result into the README: main run, signs and shuffled control."""
+    """S, U and H with intervals of every committed result into the README: main run, other words, shuffled control."""
     lines = ["| radiographs | texts | protocol | test images | S | U | H |", "|---|---|---|---:|---|---|---|"]
     for main in sorted((ROOT / "data/results").glob("*/summary.csv"), key=lambda p: (p.parent.name != "phantom", p)):
-        for file in (main, *(main.parent / f"variants/{name}/summary.csv" for name in ("signs", "shuffled"))):
+        others = (main.parent / f"variants/{name}/summary.csv" for name in ("description", "signs", "shuffled"))
+        for file in (main, *others):
             if not file.exists():
                 continue
             about = json.loads(file.with_name("manifest.json").read_text())
@@ -183,9 +190,29 @@ def readme() -> None:
                 name = f"{about['profile']}, {about['images_total']:,}"
                 lines.append(f"| {name} | {about['semantics']} | {protocol} | {images:,} | {text} |")
     fill(ROOT / "README.md", "results", "\n".join(lines))
-    rotation = ROOT / "data/results/rotation-nih-mini"
+    rotation = ROOT / ROTATION
     if (rotation / "manifest.json").is_file():
+        fill(ROOT / "README.md", "answer", answer(rotation))
         fill(ROOT / "README.md", "rotation", anatomy(rotation))
+        drawn(rotation, ROOT / "book/figures/anatomy.png")
+
+
+def answer(folder: Path) -> str:
+    """The answer in five lines, as Markdown."""
+    from cmdml.study import report
+
+    return "\n".join(f"* {line}" for line in report.answer(report.load(folder)))
+
+
+def drawn(folder: Path, out: Path) -> None:
+    """The anatomy figure of a rotation."""
+    from cmdml.plots import anatomy as plots
+    from cmdml.plots import figures
+    from cmdml.study import report
+
+    figures.style()
+    tables = report.load(folder)
+    plots.both(tables["findings"], tables["methods"]).savefig(out, dpi=150, bbox_inches="tight")
 
 
 def anatomy(folder: Path) -> str:
@@ -196,10 +223,9 @@ def anatomy(folder: Path) -> str:
     about, table = tables["manifest"], report.headline(tables)
     best = report.pick(tables["methods"], protocol="abnormal", stratum="none", metric="U")
     best = best[~best.method.isin(report.TOLD_LABELS)].sort_values("value").iloc[-1]
-    shown = table.map(lambda text: text.replace(" to ", "–") if "+" not in text and "-" not in text else text)
     missing = about["missing_designs"]
     lines = [
-        shown.reset_index().to_markdown(index=False, disable_numparse=True), "",
+        table.reset_index().to_markdown(index=False, disable_numparse=True), "",
         *(f"* {line}" for line in report.planned(tables)), "",
         f"Highest U of all zero-shot scorers: **{report.NAMES[best.method]}**, {report.cell(best)}. "
         f"{about['films']:,} films, {about['abnormal']:,} of them with a finding; designs "

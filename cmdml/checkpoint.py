@@ -44,7 +44,8 @@ def load_checkpoint(path, parts: dict, run: str) -> dict:
     Raises
     ------
     ValueError
-        If the file is damaged, was edited, or belongs to another run; nothing was loaded then.
+        If the file is damaged, was edited, belongs to another run, or does not fit the parts, because the code has
+        changed since; nothing was loaded then.
     """
     path = Path(path)
     text, tensors = _read(path)
@@ -55,6 +56,9 @@ def load_checkpoint(path, parts: dict, run: str) -> dict:
     for name, value in tensors.items():
         part, _, name = name.partition("/")
         by_part.setdefault(part, {})[name] = value
+    for part, owner in parts.items():
+        if not _fits(owner, by_part.get(part, {})):
+            raise ValueError(f"{path} does not fit the {part}: its code has changed; delete that file and train again")
     for part, owner in parts.items():
         saved = by_part.get(part, {})
         if isinstance(owner, torch.nn.Module):
@@ -70,6 +74,15 @@ def _tensors(owner) -> dict[str, Tensor]:
     if isinstance(owner, torch.nn.Module):
         return state
     return {f"{k}.{name}": value for k, values in state["state"].items() for name, value in values.items()}
+
+
+def _fits(owner, saved: dict[str, Tensor]) -> bool:
+    """Whether a part has the tensors that were saved: a module all of them; an optimizer its parameters' shapes."""
+    if isinstance(owner, torch.nn.Module):
+        return {k: v.shape for k, v in owner.state_dict().items()} == {k: v.shape for k, v in saved.items()}
+    shapes = [p.shape for group in owner.param_groups for p in group["params"]]
+    return all(int(k.partition(".")[0]) < len(shapes) and (v.ndim == 0 or v.shape == shapes[int(k.partition(".")[0])])
+               for k, v in saved.items())  # fmt: skip
 
 
 def _load_optimizer(optimizer, saved: dict[str, Tensor]) -> None:

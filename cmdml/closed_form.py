@@ -22,6 +22,12 @@ class Ridge:
     ----------
     features : array, shape (n, F)
         Of the training films. A feature that never changes is left at zero.
+
+    Examples
+    --------
+    >>> ridge = Ridge([[0.0], [1.0], [2.0], [3.0]])  # four films, one feature
+    >>> ridge.predict([[0.0], [0.0], [1.0], [1.0]], [[1.5], [9.0]], gamma=1e-9).round(2).tolist()
+    [[0.5], [3.5]]
     """
 
     def __init__(self, features: np.ndarray):
@@ -63,6 +69,10 @@ def eszsl_mix(seen_vectors: np.ndarray, all_vectors: np.ndarray, lam: float) -> 
     """The semantic side of ESZSL: M (S, C) = (S Sᵀ + λI)⁻¹ S Aᵀ, with S (S, E) the seen, A (C, E) all vectors.
 
     Equal to S (SᵀS + λI)⁻¹ Aᵀ, with the smaller inverse. Told other signs, only this changes (microseconds).
+
+    >>> seen, third = np.eye(2), [[1.0, 1.0]]  # an unseen finding with the signs of both
+    >>> eszsl_mix(seen, np.vstack([seen, third]), lam=1.0).tolist()
+    [[0.5, 0.0, 0.5], [0.0, 0.5, 0.5]]
     """
     seen_vectors, all_vectors = _matrix(seen_vectors, "seen_vectors"), _matrix(all_vectors, "all_vectors")
     _positive(lam, "lam")
@@ -78,6 +88,12 @@ def eszsl(ridge: Ridge, labels, test, seen_vectors, all_vectors, gamma: float, l
     result the same for Y less its mean. For many sets of vectors on the same films, keep
     ``base = ridge.transform(test) @ ridge.solve(2 * labels - 1, gamma)`` (m, S): the scores are
     ``base @ eszsl_mix(seen_vectors, all_vectors, lam)``.
+
+    >>> features, labels = np.eye(3), np.eye(3)[:, :2]  # films of finding 0, of finding 1, of none
+    >>> vectors = [[1, 0], [0, 1], [1, 1]]              # the third finding is unseen, and has both signs
+    >>> scores = eszsl(Ridge(features), labels, features, vectors[:2], vectors, gamma=1.0, lam=1.0)
+    >>> scores[:, 2].argsort().tolist()[0]              # the film of none comes last for it
+    2
     """
     signed = 2 * _matrix(labels, "labels") - 1
     return ridge.transform(test) @ ridge.solve(signed, gamma) @ eszsl_mix(seen_vectors, all_vectors, lam)
@@ -95,6 +111,13 @@ def dap(ridge: Ridge, labels, test, seen_signs, all_signs, gamma: float) -> tupl
         NaN for a finding without a single sign that a seen finding has.
     skipped : array of int, shape (C,)
         How many of its signs no seen finding has; they are left out of the mean.
+
+    Examples
+    --------
+    >>> features, labels = np.eye(3), np.eye(3)[:, :2]
+    >>> scores, skipped = dap(Ridge(features), labels, features, [[1, 0, 0], [0, 1, 0]], [[1, 0, 1], [0, 0, 1]], 1.0)
+    >>> skipped.tolist(), np.isnan(scores).all(axis=0).tolist()  # nobody taught the third sign
+    ([1, 1], [False, True])
     """
     seen_signs, all_signs = _matrix(seen_signs, "seen_signs") > 0, _matrix(all_signs, "all_signs") > 0
     taught = seen_signs.any(axis=0)
@@ -110,6 +133,10 @@ def cosine(ridge: Ridge, labels, test, seen_vectors, all_vectors, gamma: float) 
     """Ridge into the semantic space, then the cosine with each finding's vector: (m, C).
 
     The target of a film is the mean vector of its seen findings; zero where it has none.
+
+    >>> features, labels = np.eye(3), np.eye(3)[:, :2]
+    >>> cosine(Ridge(features), labels, features, np.eye(2), np.eye(2), gamma=1e-6).argmax(axis=1)[:2].tolist()
+    [0, 1]
     """
     labels, seen_vectors = _matrix(labels, "labels"), _matrix(seen_vectors, "seen_vectors")
     targets = labels @ seen_vectors / np.maximum(labels.sum(axis=1, keepdims=True), 1)
@@ -117,13 +144,24 @@ def cosine(ridge: Ridge, labels, test, seen_vectors, all_vectors, gamma: float) 
 
 
 def nearest(ridge: Ridge, labels, test, seen_vectors, all_vectors, gamma: float) -> np.ndarray:
-    """Every finding takes the ridge scores of the seen finding whose vector has the largest cosine with its own."""
+    """Every finding takes the ridge scores of the seen finding whose vector has the largest cosine with its own.
+
+    >>> features, labels = np.eye(3), np.eye(3)[:, :2]
+    >>> scores = nearest(Ridge(features), labels, features, np.eye(2), [[1, 0], [0, 1], [0.9, 0.1]], gamma=1.0)
+    >>> bool((scores[:, 2] == scores[:, 0]).all())
+    True
+    """
     similar = _unit(_matrix(all_vectors, "all_vectors")) @ _unit(_matrix(seen_vectors, "seen_vectors")).T  # (C, S)
     return ridge.predict(labels, test, gamma)[:, similar.argmax(axis=1)]
 
 
 def mean_of_seen(ridge: Ridge, labels, test, n_findings: int, gamma: float) -> np.ndarray:
-    """Illness alone: mean of the seen findings' ridge scores, z-scored on training films; C equal columns."""
+    """Illness alone: mean of the seen findings' ridge scores, z-scored on training films; C equal columns.
+
+    >>> features, labels = np.eye(3), np.eye(3)[:, :2]  # two ill films and a healthy one
+    >>> mean_of_seen(Ridge(features), labels, features, 2, gamma=1.0).argmin(axis=0).tolist()
+    [2, 2]
+    """
     return np.repeat(ridge.z_scores(labels, test, gamma).mean(axis=1, keepdims=True), n_findings, axis=1)
 
 
@@ -131,6 +169,10 @@ def normality(ridge: Ridge, labels, test, n_findings: int, gamma: float) -> np.n
     """Illness alone, asked directly: ridge of any seen finding against none; C equal columns.
 
     The ridge's films must include some without a finding.
+
+    >>> features, labels = np.eye(3), np.eye(3)[:, :2]
+    >>> normality(Ridge(features), labels, features, 1, gamma=1e-9).round(2).tolist()
+    [[1.0], [1.0], [0.0]]
     """
     ill = _matrix(labels, "labels").any(axis=1, keepdims=True).astype(float)
     if ill.all() or not ill.any():
@@ -139,12 +181,20 @@ def normality(ridge: Ridge, labels, test, n_findings: int, gamma: float) -> np.n
 
 
 def ceiling(ridge: Ridge, all_labels, test, gamma: float) -> np.ndarray:
-    """Supervised: one ridge per finding, trained on the labels (n, C) of *all* findings, the unseen ones included."""
+    """Supervised: one ridge per finding, trained on the labels (n, C) of *all* findings, the unseen ones included.
+
+    >>> ceiling(Ridge(np.eye(3)), np.eye(3), np.eye(3), gamma=1e-9).argmax(axis=1).tolist()
+    [0, 1, 2]
+    """
     return ridge.predict(all_labels, test, gamma)
 
 
 def same_size(n_films: int, n_kept: int, seed: int) -> np.ndarray:
-    """Rows of ``n_kept`` films out of ``n_films``, sorted: a ceiling with as many films as the zero-shot model had."""
+    """Rows of ``n_kept`` films out of ``n_films``, sorted: a ceiling with as many films as the zero-shot model had.
+
+    >>> same_size(10, 3, seed=0).tolist()
+    [5, 6, 9]
+    """
     if not 0 < n_kept <= n_films:
         raise ValueError(f"n_kept must lie between 1 and {n_films}, got {n_kept}")
     return np.sort(np.random.default_rng(seed).choice(n_films, n_kept, replace=False))

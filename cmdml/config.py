@@ -126,5 +126,9 @@ def effective(values: dict, given=()) -> tuple[dict, list[str]]:
             used = ", ".join(USES[objective]) or "no hyper-parameter"
             raise ValueError(f"objective {objective} does not use {name} (given: {values[name]}): leave it out; "
                              f"{objective} reads {used}")  # fmt: skip
-    dropped = ignored + (["augment"] if values.get("tune") == "frozen" and values.get("augment") else [])
-    return {name: value for name, value in values.items() if name not in dropped}, dropped
+    if values.get("tune") == "frozen" and values.get("augment"):
+        if "augment" in given:
+            raise ValueError("tune=frozen trains on features that were extracted before, so augment would change "
+                             "nothing (given: True): leave it out")  # fmt: skip
+        ignored = [*ignored, "augment"]
+    return {name: value for name, value in values.items() if name not in ignored}, ignored

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,8 +21,9 @@ from cmdml.efficientnet import WEIGHTS_SHA256, state_sha256
 from cmdml.extractors import VisualExtractor
 from cmdml.feature_set import FORMAT, FeatureSet, csv_text, write_card
 from cmdml.files import write_text
+from cmdml.radiographs import RadiographSet
 
-__all__ = ["LAYERS", "FeatureSet", "extract"]
+__all__ = ["LAYERS", "FeatureSet", "extract", "of_config"]
 
 # Pooled channels that are kept, the backbone's last block first. Small signs are gone from its 7 x 7 maps: an earlier
 # block, of 14 x 14, is kept beside it. Backbones that are not listed keep their own feature vector.
@@ -68,29 +70,17 @@ def extract(
     folder, size = Path(folder), size or radiographs.size
     if size > radiographs.size:
         raise ValueError(f"size {size} is above the radiographs' {radiographs.size} px: nothing is enlarged")
-    own, pretrained = extractor is not None, weights == "imagenet" and extractor is None
+    own = extractor is not None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         extractor = extractor if own else VisualExtractor(backbone, weights).eval()
-    about = {"backbone": backbone, "weights": "imagenet" if pretrained else "", "seed": None if pretrained else seed}
-    pinned = pretrained and backbone == "efficientnet_lite0"
-    about["weights_sha256"] = WEIGHTS_SHA256 if pinned else state_sha256(extractor.state_dict())
-    about |= {"seed": None} if own else {}
-    about["layers"] = layers = LAYERS.get(backbone if not own else "", {"last": extractor.features})
-    about |= {"size": size, "radiographs_sha256": radiographs.card["sha256"]}
-    key = hashlib.sha256(json.dumps([FORMAT, about], sort_keys=True).encode()).hexdigest()
-    try:
-        present = FeatureSet.load(folder)
-        if present.card.get("key") == key:
-            return present
-    except (FileNotFoundError, ValueError):
-        pass  # nothing there, or nothing of use
-
+    about = provenance(extractor, backbone, "" if own else weights, None if own else seed) | {"size": size}
+    about |= {"radiographs_sha256": radiographs.card["sha256"]} | ({"layers": {"last": extractor.features}} if own else {})
+    layers, key = about["layers"], hashlib.sha256(json.dumps([FORMAT, about], sort_keys=True).encode()).hexdigest()
+    if (present := _present(folder, key)) is not None:
+        return present
     radiographs.verify()
-    partial, request = folder.with_name(folder.name + ".partial"), f"{key} {batch_size} {device}"
-    if not ((partial / "request").is_file() and (partial / "request").read_text() == request):
-        shutil.rmtree(partial, ignore_errors=True)
-        write_text(partial / "request", request)
+    partial = _continued(folder, f"{key} {batch_size} {device}")
     shape, read = (len(radiographs), sum(layers.values())), _reader(extractor.to(device), [*layers][1:], size, device)
     with _all_cores():
         _append(
@@ -100,6 +90,58 @@ def extract(
     card |= {"columns": store.column_kinds(radiographs.table), **about, "key": key}
     _publish(partial, folder, csv_text(radiographs.table), card)
     return FeatureSet.load(folder)
+
+
+def of_config(radiographs, config, folder, **options):
+    """What a training with this configuration reads: the radiographs, or with ``tune="frozen"`` their features.
+
+    Parameters
+    ----------
+    config : TrainConfig, of which ``tune``, ``backbone`` and ``weights`` are read.
+    folder : of all features of these radiographs, one folder inside for each backbone (:func:`place`); what is there
+        is opened, not extracted again.
+    **options : of :func:`extract`.
+    """
+    if config.tune != "frozen":
+        return radiographs
+    at = place(folder, config.backbone, config.weights)
+    return extract(radiographs, at, backbone=config.backbone, weights=config.weights, **options)
+
+
+def place(folder, backbone: str, weights: str) -> Path:
+    """Where the features of one backbone lie: ``<folder>/efficientnet_lite0-imagenet``."""
+    return Path(folder) / f"{backbone}-{weights or 'random'}"
+
+
+def provenance(extractor: VisualExtractor, backbone: str, weights: str, seed: int | None) -> dict:
+    """Where features come from: backbone, weights and their SHA-256, the seed of random ones, layers and widths."""
+    pretrained = weights == "imagenet"
+    pinned = pretrained and backbone == "efficientnet_lite0"
+    return {
+        "backbone": backbone,
+        "weights": "imagenet" if pretrained else "",
+        "seed": None if pretrained else seed,
+        "weights_sha256": WEIGHTS_SHA256 if pinned else state_sha256(extractor.state_dict()),
+        "layers": LAYERS.get(backbone, {"last": extractor.features}),
+    }
+
+
+def _present(folder: Path, key: str) -> FeatureSet | None:
+    """The features that the folder holds, if they are those of ``key``."""
+    try:
+        present = FeatureSet.load(folder)
+    except (FileNotFoundError, ValueError):
+        return None  # nothing there, or nothing of use
+    return present if present.card.get("key") == key else None
+
+
+def _continued(folder: Path, request: str) -> Path:
+    """``<folder>.partial``: what an interrupted run of the same request left there, or emptied."""
+    partial = folder.with_name(folder.name + ".partial")
+    if not ((partial / "request").is_file() and (partial / "request").read_text() == request):
+        shutil.rmtree(partial, ignore_errors=True)
+        write_text(partial / "request", request)
+    return partial
 
 
 def _reader(extractor, earlier: list[str], size: int, device: str) -> Callable[[np.ndarray], np.ndarray]:
@@ -166,3 +208,15 @@ def _publish(partial: Path, folder: Path, table: str, card: dict) -> None:
     for name in ("features.safetensors", "table.csv", "card.json"):
         os.replace(partial / name, folder / name)
     shutil.rmtree(partial)
+
+
+def main(radiographs: str, folder: str, backbone: str, weights: str = "") -> None:
+    """``python -m cmdml.features RADIOGRAPHS FOLDER BACKBONE [WEIGHTS]``: one job, so that trainings need not race."""
+    extract(RadiographSet.load(radiographs), place(folder, backbone, weights), backbone=backbone, weights=weights)
+
+
+if __name__ == "__main__":
+    try:
+        main(*sys.argv[1:])
+    except (ValueError, OSError) as error:
+        sys.exit(f"no features were extracted. {error}")

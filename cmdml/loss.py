@@ -34,6 +34,11 @@ def squared_distance(visual: Tensor, semantic: Tensor) -> Tensor:
     ------
     ValueError
         If the two do not share D.
+
+    Examples
+    --------
+    >>> squared_distance(torch.tensor([[1.0, 0.0]]), torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]]))
+    tensor([[0., 2., 4.]])
     """
     if visual.ndim != 2 or semantic.ndim != 2 or visual.shape[1] != semantic.shape[1]:
         raise ValueError(
@@ -50,8 +55,72 @@ def log1mexp(x: Tensor) -> Tensor:
     """``-log(1 - exp(-x))`` for ``x > 0``, accurate at both ends (Mächler 2012).
 
     Near 0 it is ``-log(-expm1(-x))``, far from it ``-log1p(-exp(-x))``; the switch is at ``log 2``.
+
+    >>> log1mexp(torch.tensor([math.log(2), 50.0])).tolist()  # 1 - exp(-50) would round to 1, and its logarithm to 0
+    [0.6931471824645996, 1.9287498933537385e-22]
     """
     return -torch.where(x < math.log(2), torch.log(-torch.expm1(-x)), torch.log1p(-torch.exp(-x)))
+
+
+def surprisals(squared_distance: Tensor, tau: float | Tensor) -> tuple[Tensor, Tensor]:
+    """``x = -log p = d²/τ`` and ``n = -log(1 - p)`` of every pair: what a positive and a negative pair would like at 0.
+
+    Parameters
+    ----------
+    squared_distance : Tensor, shape (B, C)
+    tau : float or scalar Tensor, > 0
+
+    Returns
+    -------
+    x, n : Tensor, shape (B, C)
+        Both finite, and so are their gradients: pairs nearer than ``d²/τ = 1e-6`` count as that near in ``n``.
+    """
+    x = squared_distance / tau  # (B, C)
+    return x, log1mexp(x.clamp_min(COINCIDENT))  # (B, C), (B, C)
+
+
+def pair_costs(
+    x: Tensor, n: Tensor, labels: Tensor, *, gamma: float, alpha: float, costs: tuple[Tensor, Tensor] | None = None
+) -> tuple[Tensor, Tensor]:
+    """Focused and weighted cost of every pair, before any sum.
+
+    ``α (1 - p)^γ e⁺`` of a positive pair and ``(1 - α) p^γ e⁻`` of a negative one, where ``e⁺ = x`` and ``e⁻ = n``
+    unless others are given.
+
+    Parameters
+    ----------
+    x, n : Tensor, shape (B, C)
+        Of :func:`surprisals`.
+    labels : Tensor, shape (B, C)
+        0 and 1.
+    gamma, alpha : float
+        As in :func:`weighted_focused_euclidean`.
+    costs : pair of Tensors, shape (B, C), optional
+        ``e⁺`` and ``e⁻``, for other readings of the loss (:class:`~cmdml.objectives.FocusedReading`).
+
+    Returns
+    -------
+    positive, negative : Tensor, shape (B, C)
+        Each is 0 where the pair is of the other kind.
+
+    Raises
+    ------
+    ValueError
+        If shapes differ or the batch is empty.
+
+    Examples
+    --------
+    >>> x, n = surprisals(torch.tensor([[0.0, 1.0]]), tau=1.0)  # one radiograph: on a finding, and off another
+    >>> positive, negative = pair_costs(x, n, torch.tensor([[1, 0]]), gamma=0.0, alpha=0.5)
+    >>> [[round(cost, 3) for cost in kind[0].tolist()] for kind in (positive, negative)]
+    [[0.0, 0.0], [0.0, 0.229]]
+    """
+    check_pairs(x, labels)
+    labels = labels.to(x.dtype)
+    cost_positive, cost_negative = costs or (x, n)
+    positive = alpha * torch.exp(-gamma * n) * cost_positive * labels  # (1 - p)^γ = exp(-γ n)
+    negative = (1 - alpha) * torch.exp(-gamma * x) * cost_negative * (1 - labels)  # p^γ = exp(-γ x)
+    return positive, negative
 
 
 def weighted_focused_euclidean(
@@ -95,16 +164,20 @@ def weighted_focused_euclidean(
     et al. (2023) states the two ideas but no formula; this reading borrows the focusing factor of the focal
     loss (Lin et al. 2017) and differentiates through it as they do. Values and gradients are finite everywhere: pairs
     nearer than ``d²/τ = 1e-6`` count as that near.
+
+    Examples
+    --------
+    >>> d2 = torch.tensor([[0.1, 1.0]])  # one radiograph, near the first of two findings
+    >>> right = weighted_focused_euclidean(d2, torch.tensor([[1, 0]]))
+    >>> wrong = weighted_focused_euclidean(d2, torch.tensor([[0, 1]]))
+    >>> list(right), round(right["total"].item(), 3), round(wrong["total"].item(), 3)
+    (['total', 'positive', 'negative'], 0.016, 0.781)
     """
-    check_pairs(squared_distance, labels)
     if gamma < 0 or not 0 <= alpha <= 1 or tau <= 0:
         raise ValueError(f"need gamma >= 0, 0 <= alpha <= 1 and tau > 0, got gamma={gamma}, alpha={alpha}, tau={tau}")
-    labels = labels.to(squared_distance.dtype)
-    x = squared_distance / tau  # (B, C) = -log p
-    n = log1mexp(x.clamp_min(COINCIDENT))  # (B, C) = -log(1 - p)
-    positive = alpha * torch.exp(-gamma * n) * x * labels  # (1 - p)^γ = exp(-γ n)
-    negative = (1 - alpha) * torch.exp(-gamma * x) * n * (1 - labels)  # p^γ = exp(-γ x)
-    positive, negative = positive.sum(1).mean(), negative.sum(1).mean()
+    x, n = surprisals(squared_distance, tau)  # (B, C) each
+    positive, negative = pair_costs(x, n, labels, gamma=gamma, alpha=alpha)  # (B, C) each
+    positive, negative = positive.sum(1).mean(), negative.sum(1).mean()  # (B, C) -> (B,) -> scalar
     return {"total": positive + negative, "positive": positive, "negative": negative}
 
 
@@ -129,8 +202,11 @@ class WeightedFocusedEuclideanLoss(nn.Module):
     >>> v, s = torch.eye(3)[:2], torch.eye(3)                  # two radiographs lie on findings 0 and 1 of three
     >>> loss = WeightedFocusedEuclideanLoss(gamma=2, alpha=0.75, tau=1)
     >>> right, wrong = loss(v, s, torch.eye(3)[:2]), loss(v, s, 1 - torch.eye(3)[:2])
-    >>> bool(right["total"] < wrong["total"])
+    >>> bool(right["total"] < wrong["total"])              # OBJECTIVES["focused"]
     True
+    >>> plain = WeightedFocusedEuclideanLoss(gamma=0, alpha=0.5)  # OBJECTIVES["euclidean"]
+    >>> plain(v, s, 1 - torch.eye(3)[:2])["positive"].item()      # two wrong positives, each at d² = 2, halved
+    2.0
     """
 
     def __init__(self, gamma: float = 2.0, alpha: float = 0.75, tau: float = 1.0):

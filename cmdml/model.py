@@ -19,6 +19,10 @@ class DeepRegressionModule(nn.Sequential):
 
     ``linear(n_in → hidden) · GELU · dropout · linear(hidden → n_out)``; ``hidden`` may list several widths, one such
     layer each; 0 or an empty list leaves a single linear map.
+
+    >>> layers = list(DeepRegressionModule(300, 128, hidden=[64, 32]))
+    >>> [(linear.in_features, linear.out_features) for linear in layers[::3]]
+    [(300, 64), (64, 32), (32, 128)]
     """
 
     def __init__(self, n_in: int, n_out: int, hidden: int | Sequence[int] = 256, dropout: float = 0.0):
@@ -51,6 +55,17 @@ class CMDML(nn.Module):
     features : None or int
         Length F of features that were extracted before (``cmdml.features.FeatureSet``): the extractor is then
         ``cmdml.extractors.FrozenFeatures``, "images" are (B, F), and ``backbone`` and ``weights`` play no part.
+
+    Examples
+    --------
+    Fourteen findings with signs of length 20, two radiographs of 64 px:
+
+    >>> model = CMDML(torch.randn(14, 20), backbone="small_cnn", dim=8).eval()
+    >>> visual, semantic = model(torch.zeros(2, 1, 64, 64, dtype=torch.uint8))
+    >>> visual.shape, semantic.shape
+    (torch.Size([2, 8]), torch.Size([14, 8]))
+    >>> model.score(torch.zeros(2, 1, 64, 64, dtype=torch.uint8)).shape
+    torch.Size([2, 14])
     """
 
     def __init__(

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from cmdml.batches import augment
 from cmdml.config import TrainConfig
+from cmdml.distributed import ALONE
 
 
 def learning_rate(step: int, steps_per_epoch: int, config: TrainConfig) -> float:
@@ -49,7 +50,9 @@ def optimizer_of(model: nn.Module, objective: nn.Module, config: TrainConfig) ->
     return torch.optim.AdamW([group for group in groups if group["params"]], lr=config.lr, fused=True)
 
 
-def train_epoch(module, objective, optimizer, batches, labels, seen, epoch, config, *, backward=None, tick=None):
+def train_epoch(
+    module, objective, optimizer, batches, labels, seen, epoch, config, *, backward=None, tick=None, team=ALONE
+):
     """One pass over the training rows.
 
     Parameters
@@ -70,6 +73,8 @@ def train_epoch(module, objective, optimizer, batches, labels, seen, epoch, conf
         Fabric's, where gradients are scaled.
     tick : callable, optional
         Told now and then how many steps are done, and the mean loss.
+    team : Team
+        The processes that share every batch; all draw the same order and the same augmentation.
 
     Returns
     -------
@@ -87,16 +92,18 @@ def train_epoch(module, objective, optimizer, batches, labels, seen, epoch, conf
     for k, (rows, images) in enumerate(batches.iterate(torch.randperm(len(batches)), config.batch_size)):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(epoch * steps + k, steps, config)
-        visual, semantic = module(augment(images) if augmented else images)
-        terms = objective(visual, semantic[seen], labels[rows])
-        (backward or Tensor.backward)(terms["total"])
+        mine, weight = team.part(len(rows)), team.weight(len(rows))
+        visual, semantic = module((augment(images) if augmented else images)[mine])
+        terms = objective(visual, semantic[seen], labels[rows[mine]])
+        (backward or Tensor.backward)(terms["total"] * weight)
+        team.average_gradients(objective)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        values = torch.stack([terms[name].detach() for name in terms])
+        values = torch.stack([terms[name].detach() for name in terms]) * weight
         sums = values if sums is None else sums + values  # stays on the device: no wait for it inside the loop
         if tick and (k % 20 == 19 or k == steps - 1):
             tick(epoch * steps + k + 1, sums[0].item() / (k + 1))
-    return {"lr": group["lr"]} | dict(zip(terms, (sums / steps).tolist(), strict=True))
+    return {"lr": group["lr"]} | dict(zip(terms, (team.mean(sums) / steps).tolist(), strict=True))
 
 
 def _last(model: nn.Module) -> list[nn.Module]:

@@ -149,35 +149,43 @@ def write_radiographs(
     with writing.naming(folder), writing.only_writer(folder):
         if (present := _present(folder, request)) is not None:  # finished by another since we looked
             return present
-        partial = folder.with_name(folder.name + ".partial")
+        partial, shape = folder.with_name(folder.name + ".partial"), (len(table), size, size)
         same = writing.rows_to_keep(partial, lines, size)
-        shape = (len(table), size, size)
         if blocks is not None:
             writing.append_rows(partial / "pixels.npy", shape, blocks, same)
         else:
             writing.fill_rows(partial / "pixels.npy", shape, fill)
         (partial / "table.csv").write_bytes(text.encode())
-        counts = {"images": len(table), "patients": int(table["patient"].nunique())}
-        for split in SPLITS:
-            films = table[table["split"] == split]
-            counts[split] = {"images": len(films), "patients": int(films["patient"].nunique())}
-        card = card | {
-            "format": store.FORMAT,
-            "size": int(size),
-            "counts": counts | card.get("counts", {}),
-            "findings": findings,
-            "columns": store.column_kinds(table),
-            "sha256": store.content_sha256(partial, shape),
-            "table_sha256": hashlib.sha256(text.encode()).hexdigest(),
-            "request": request,
-            "created_by": f"cmdml {version('cmdml')}",
-        }
-        card = json.loads(json.dumps(card))  # as it will be read
-        card["seal"] = store.seal(card)
-        (partial / "card.json").write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        made = whole_card(card | {"request": request}, table, size, partial)
+        (partial / "card.json").write_text(json.dumps(made, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         (partial / "request").unlink()
         writing.publish(partial, folder)
     return RadiographSet.load(folder)
+
+
+def split_counts(table: pd.DataFrame) -> dict:
+    """``images`` and ``patients`` of a table, and the same of every split under its name."""
+
+    def of(films):
+        return {"images": len(films), "patients": int(films["patient"].nunique())}
+
+    return of(table) | {split: of(table[table["split"] == split]) for split in SPLITS}
+
+
+def whole_card(card: dict, table: pd.DataFrame, size: int, folder: Path) -> dict:
+    """A source's card, completed from what was written to ``folder``: counts, columns, hashes, its own seal."""
+    made = card | {
+        "format": store.FORMAT,
+        "size": int(size),
+        "counts": split_counts(table) | card.get("counts", {}),
+        "findings": list(card["findings"]),
+        "columns": store.column_kinds(table),
+        "sha256": store.content_sha256(folder, (len(table), size, size)),
+        "table_sha256": hashlib.sha256((folder / "table.csv").read_bytes()).hexdigest(),
+        "created_by": f"cmdml {version('cmdml')}",
+    }
+    made = json.loads(json.dumps(made))  # as it will be read
+    return made | {"seal": store.seal(made)}
 
 
 def _present(folder: Path, request: str) -> RadiographSet | None:

@@ -18,6 +18,7 @@ from cmdml.radiographs import Partition
 
 FORMAT = "training 1"
 PARTS = ("config.json", "weights.safetensors", "history.csv", "embeddings.npz")
+OBJECTIVE = "objective.json"  # what an objective learnt for itself, where it learns something that scores depend on
 
 
 @dataclass(frozen=True)
@@ -41,14 +42,17 @@ def build_model(config: TrainConfig, vectors: Tensor, features: int | None = Non
 
 def claim(out: Path, partition: Partition, vectors: Tensor, config: TrainConfig) -> str:
     """Write what this run is trained on, or refuse a folder that holds another run; returns the SHA-256 of it."""
+    card = partition.radiographs.card
     content = {
         "config": dataclasses.asdict(config),
         "unseen": list(partition.findings.unseen),
         "findings": list(partition.findings.keys),
-        "data_sha256": partition.radiographs.card["sha256"],
+        "data_sha256": card.get("radiographs_sha256", card["sha256"]),
         "images": {name: len(getattr(partition, name)) for name in ("train", "val", "test")},
         "semantic_sha256": hashlib.sha256(vectors.float().numpy().tobytes()).hexdigest(),
     }
+    if "radiographs_sha256" in card:  # features of these radiographs
+        content["features_sha256"] = card["sha256"]
     file = out / "config.json"
     if not file.exists():
         write_json(file, content)
@@ -63,12 +67,19 @@ def claim(out: Path, partition: Partition, vectors: Tensor, config: TrainConfig)
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def save_run(out: Path, weights: dict[str, Tensor], history: pd.DataFrame, embeddings: dict[str, np.ndarray]) -> None:
-    """Write a finished training beside its ``config.json``; the seal, written last, marks it as whole."""
+def save_run(
+    out: Path, weights: dict[str, Tensor], history: pd.DataFrame, embeddings: dict[str, np.ndarray], learnt: dict
+) -> None:
+    """Write a finished training beside its ``config.json``; the seal, written last, marks it as whole.
+
+    ``learnt`` (``{"tau": τ}`` of the epoch whose weights these are) goes to ``objective.json``, if there is any.
+    """
     write_whole(out / "weights.safetensors", lambda path: save_file(weights, path))
     write_whole(out / "history.csv", lambda path: history.to_csv(path, index=False))
     write_whole(out / "embeddings.npz", lambda path: np.savez(path, **embeddings))
-    seal(out, PARTS, FORMAT)
+    if learnt:
+        write_json(out / OBJECTIVE, learnt)
+    seal(out, [*PARTS, OBJECTIVE] if learnt else PARTS, FORMAT)
 
 
 def load_run(out: str | Path) -> TrainedRun:
@@ -86,15 +97,19 @@ def load_run(out: str | Path) -> TrainedRun:
         raise FileNotFoundError(
             f"no finished training in {out}: run notebooks/03_training.ipynb (it continues an interrupted run)"
         )
-    check_seal(out, FORMAT, PARTS, way_out="delete that folder and train again")
+    way_out = "delete that folder and train again"
+    sealed = check_seal(out, FORMAT, PARTS, way_out=way_out)["sha256"]
+    if OBJECTIVE in sealed or (out / OBJECTIVE).exists():
+        check_seal(out, FORMAT, [OBJECTIVE], way_out=way_out)
     weights = load_file(out / "weights.safetensors")
-    config = TrainConfig.from_dict(_held(out / "config.json")["config"])
-    features = len(weights["visual_extractor.mean"]) if config.tune == "frozen" else None
-    model = build_model(dataclasses.replace(config, weights=""), weights["semantic_vectors"], features)
     try:
+        config = TrainConfig.from_dict(_held(out / "config.json")["config"])
+        features = len(weights["visual_extractor.mean"]) if config.tune == "frozen" else None
+        model = build_model(dataclasses.replace(config, weights=""), weights["semantic_vectors"], features)
         model.load_state_dict(weights)
-    except RuntimeError as error:
-        raise ValueError(f"{out} was trained by another version of the model: delete it and train again") from error
+    except (RuntimeError, KeyError, ValueError) as error:
+        why = f" ({error})" if isinstance(error, ValueError) else ""
+        raise ValueError(f"{out} was trained by another version of the model{why}: {way_out}") from error
     with np.load(out / "embeddings.npz", allow_pickle=False) as file:
         embeddings = dict(file)
     return TrainedRun(model.eval(), pd.read_csv(out / "history.csv"), embeddings, out)

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from lightning_fabric import Fabric
 from scipy.stats import rankdata
 from torch import Tensor, nn
 from tqdm import tqdm
@@ -16,6 +15,7 @@ from tqdm import tqdm
 from cmdml.batches import Batches
 from cmdml.checkpoint import load_checkpoint, save_checkpoint
 from cmdml.config import TrainConfig
+from cmdml.distributed import ALONE, fabric_of, join, over_the_whole_batch
 from cmdml.files import SEAL
 from cmdml.model import CMDML
 from cmdml.objectives import OBJECTIVES, USES
@@ -26,6 +26,10 @@ from cmdml.run_folder import TrainedRun, build_model, claim, load_run, save_run
 __all__ = ["TrainConfig", "TrainedRun", "build_model", "embed", "fit", "load_run", "seen_validation_auroc"]
 
 STD_FLOOR = 1e-6  # a feature that never varies is not blown up
+NOTHING_TO_CHOOSE_BY = (
+    "no seen finding has both positive and negative validation images, among those with a seen finding, so no epoch "
+    "can be chosen: use a larger validation split"
+)
 
 
 def seen_validation_auroc(labels: np.ndarray, scores: np.ndarray) -> float:
@@ -38,17 +42,20 @@ def seen_validation_auroc(labels: np.ndarray, scores: np.ndarray) -> float:
     """
     abnormal = labels.any(1)
     labels, scores = labels[abnormal], scores[abnormal]
-    defined = [c for c in range(labels.shape[1]) if 0 < labels[:, c].sum() < len(labels)]
+    defined = _both_kinds(labels)
     if not defined:
-        raise ValueError(
-            "no seen finding has both positive and negative validation images: use a larger validation split"
-        )
+        raise ValueError(NOTHING_TO_CHOOSE_BY)
     # By ranks (Mann and Whitney), all findings at once: scikit-learn, a finding at a time, takes as long as an epoch of
     # heads on frozen features.
     labels, ranks = labels[:, defined] != 0, rankdata(scores[:, defined], axis=0)
     positives = labels.sum(0)
     above = np.where(labels, ranks, 0).sum(0) - positives * (positives + 1) / 2
     return float((above / (positives * (len(labels) - positives))).mean())
+
+
+def _both_kinds(labels: np.ndarray) -> list[int]:
+    """Columns with a positive and a negative among images that all show something."""
+    return [c for c in range(labels.shape[1]) if 0 < labels[:, c].sum() < len(labels)]
 
 
 @torch.no_grad()
@@ -103,7 +110,7 @@ def fit(
     ------
     ValueError
         If ``out`` holds a run of another configuration or a damaged one, ``config.tune`` does not fit the data, or
-        the loss is no longer finite.
+        the loss or a validation score is no longer finite, or validation has no seen finding to choose an epoch by.
     """
     _check_data(partition, config)
     if out is None:
@@ -114,30 +121,35 @@ def fit(
         return TrainedRun(kept.model.eval(), pd.DataFrame(kept.state["history"]), kept.embeddings(), None)
     if start:
         raise ValueError("start is for trainings in memory: leave `out` away")
-    out = Path(out)
+    out, team = Path(out), join(accelerator)
     partition.radiographs.verify()  # nobody changed what is about to be learnt
-    run, checkpoint = claim(out, partition, vectors, config), out / "checkpoint.safetensors"
+    with team.first():  # one process claims the folder, the others see that it is theirs
+        run, checkpoint = claim(out, partition, vectors, config), out / "checkpoint.safetensors"
     if (out / SEAL).exists():
         return load_run(out)
-    kept = _Training(partition, vectors, config, accelerator)
+    kept = _Training(partition, vectors, config, accelerator, team)
     if checkpoint.exists():
         kept.state = load_checkpoint(checkpoint, kept.parts, run)
-    kept.run(lambda: save_checkpoint(checkpoint, kept.state, kept.parts, run), progress)
-    save_run(out, kept.state["weights"], pd.DataFrame(kept.state["history"]), kept.embeddings())
-    checkpoint.unlink(missing_ok=True)
+    team.wait()  # all have read it before the first writes the next
+    kept.run(lambda: team.rank or save_checkpoint(checkpoint, kept.state, kept.parts, run), progress and not team.rank)
+    made = pd.DataFrame(kept.state["history"]), kept.embeddings(), kept.state["learnt"]
+    if not team.rank:
+        save_run(out, kept.state["weights"], *made)
+        checkpoint.unlink(missing_ok=True)
+    team.wait()
     return load_run(out)
 
 
 class _Training:
     """Everything that one training holds while it runs; ``state`` and ``parts`` are what a checkpoint keeps."""
 
-    def __init__(self, partition: Partition, vectors: Tensor, config: TrainConfig, accelerator: str):
-        self.partition, self.config, self.seen = partition, config, partition.findings.seen_index
+    def __init__(self, partition: Partition, vectors: Tensor, config: TrainConfig, accelerator: str, team=ALONE):
+        self.partition, self.config, self.seen, self.team = partition, config, partition.findings.seen_index, team
         data, auto = partition.radiographs, "32-true"
         if accelerator != "cpu" and torch.cuda.is_available():
             auto = "bf16-mixed"
         precision = auto if config.precision == "auto" else config.precision
-        self.fabric = Fabric(accelerator=accelerator, devices=1, precision=precision)
+        self.fabric = fabric_of(accelerator, precision, team)
         self.train = Batches(data.pixels, partition.train, self.fabric.device)
         self.val = Batches(data.pixels, partition.val, self.fabric.device)
         torch.manual_seed(config.seed)
@@ -146,6 +158,8 @@ class _Training:
         if frozen:
             _standardize(self.model.visual_extractor, self.train.store)
         trained_parts(self.model, config.tune)
+        if team.size > 1:
+            over_the_whole_batch(self.model)
         self.objective = OBJECTIVES[config.objective](config, vectors[self.seen]).to(self.fabric.device)
         optimizer = optimizer_of(self.model, self.objective, config)
         compiled = torch.compile(self.model) if config.compile else self.model
@@ -153,7 +167,7 @@ class _Training:
         self.parts = {"model": self.model, "objective": self.objective, "optimizer": self.optimizer}
         labels = torch.from_numpy(data.labels[:, self.seen].astype(np.float32))
         self.labels, self.val_labels = labels[partition.train].to(self.fabric.device), labels[partition.val].numpy()
-        self.state = {"epoch": 0, "history": [], "best": -1.0, "best_epoch": -1, "weights": None}
+        self.state = {"epoch": 0, "history": [], "best": -1.0, "best_epoch": -1, "weights": None, "learnt": {}}
 
     def run(self, save, progress: bool = False) -> None:
         """The epochs that are left; ``save()`` after each. The best weights are in the model at the end."""
@@ -177,16 +191,21 @@ class _Training:
         """Train, validate on seen findings, and note both."""
         state, start = self.state, time.perf_counter()
         mean = train_epoch(self.module, self.objective, self.optimizer, self.train, self.labels, self.seen, epoch,
-                           self.config, backward=self.fabric.backward, tick=tick)  # fmt: skip
+                           self.config, backward=self.fabric.backward, tick=tick, team=self.team)  # fmt: skip
         _check_loss(mean["total"], epoch, self.config)
         scores = embed(self.module, self.objective, self.val)["scores"][:, self.seen]
         auroc = seen_validation_auroc(self.val_labels, scores)
+        if not math.isfinite(auroc):
+            raise ValueError(
+                f"after epoch {epoch + 1} some scores of validation films are no numbers: lower lr ({self.config.lr})"
+            )
         row = {"epoch": epoch + 1, "step": (epoch + 1) * steps, "seconds": time.perf_counter() - start}
         row |= {"lr": mean.pop("lr"), "loss": mean.pop("total")} | {f"loss_{name}": mean[name] for name in mean}
         state["history"].append(row | {"val_seen_auroc": auroc})
         state["epoch"] = epoch + 1
         if auroc > state["best"]:
-            state |= {"best": auroc, "best_epoch": epoch, "weights": _cpu_copy(self.model)}
+            learnt = self.objective.learnt() if hasattr(self.objective, "learnt") else {}
+            state |= {"best": auroc, "best_epoch": epoch, "weights": _cpu_copy(self.model), "learnt": learnt}
 
     def embeddings(self) -> dict[str, np.ndarray]:
         """``index``, the rows of validation and test, and what :func:`embed` makes of them."""
@@ -196,12 +215,15 @@ class _Training:
 
 
 def _check_data(partition: Partition, config: TrainConfig) -> None:
-    """Images for an extractor that is trained, features for one that is not."""
+    """Images for an extractor that is trained, features for one that is not; labels to choose an epoch by."""
     data, frozen = partition.radiographs, config.tune == "frozen"
     if frozen != (data.pixels.ndim == 2):
         held = "features" if data.pixels.ndim == 2 else "images"
         way_out = "extract features first (cmdml.features.extract)" if frozen else "set tune to frozen"
         raise ValueError(f"{data.folder} holds {held}, tune is {config.tune!r}: {way_out}")
+    labels = data.labels[partition.val][:, partition.findings.seen_index]
+    if not _both_kinds(labels[labels.any(1)]):
+        raise ValueError(f"{data.folder}: {NOTHING_TO_CHOOSE_BY}")
 
 
 def _check_loss(loss: float, epoch: int, config: TrainConfig) -> None:

@@ -51,6 +51,22 @@ def test_a_flipped_bit_anywhere_is_refused(saved):
             load_checkpoint(path, parts(1), "run")
 
 
+@pytest.mark.parametrize("part", ["model", "optimizer"])
+def test_what_no_longer_fits_is_refused_in_one_sentence_and_nothing_is_loaded(saved, part):
+    path, *_ = saved
+    other = parts(1)
+    torch.manual_seed(3)
+    wider = torch.nn.Sequential(torch.nn.Conv2d(1, 5, 3), torch.nn.BatchNorm2d(5))
+    other[part] = wider if part == "model" else torch.optim.AdamW(wider.parameters())
+    before = [value.clone() for value in other["model"].state_dict().values()]
+    with pytest.raises(ValueError, match=f"does not fit the {part}: its code has changed; delete that file and train"):
+        load_checkpoint(path, other, "run")
+    assert all(torch.equal(a, b) for a, b in zip(before, other["model"].state_dict().values(), strict=True))
+    other[part] = torch.nn.Linear(2, 2) if part == "model" else torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))])
+    with pytest.raises(ValueError, match=f"does not fit the {part}"):
+        load_checkpoint(path, other, "run")
+
+
 @pytest.mark.parametrize("cut", [0, 7, 100, -1])
 def test_a_cut_file_is_refused(saved, cut):
     path, *_ = saved

@@ -72,6 +72,10 @@ def test_what_has_no_effect_is_refused_where_given_and_dropped_where_inherited()
         effective(values, {"objective", "gamma"})
     kept, dropped = effective(values, {"objective"})
     assert dropped == ["gamma"] and kept == {"objective": "euclidean", "tau": 2.0, "margin": None, "lr": 0.1}
-    assert effective({"tune": "frozen", "augment": True})[1] == ["augment"]
+    assert effective({"tune": "frozen", "augment": True}, {"tune"}) == ({"tune": "frozen"}, ["augment"])
+    with pytest.raises(ValueError, match=r"tune=frozen trains on features .* augment .*given: True.*leave it out"):
+        effective({"tune": "frozen", "augment": True}, {"tune", "augment"})
+    assert effective({"tune": "frozen", "augment": False}, {"augment"})[1] == []
+    assert effective({"tune": "all", "augment": True}, {"augment"}) == ({"tune": "all", "augment": True}, [])
     with pytest.raises(ValueError, match="did you mean 'focused'"):
         effective({"objective": "focussed"})

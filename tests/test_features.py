@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ from conftest import make_tiny
 from safetensors.numpy import load_file, save_file
 
 from cmdml import features as module
+from cmdml.efficientnet import WEIGHTS_SHA256, state_sha256
+from cmdml.extractors import VisualExtractor
 from cmdml.features import FeatureSet, extract
 from cmdml.findings import KEYS
 
@@ -292,3 +295,49 @@ def test_a_network_of_one_s_own_is_told_by_its_weights(films, tmp_path):
     again = extract(films, tmp_path / "own", extractor=Mean(3.0), backbone="mine", **QUIET)
     other = extract(films, tmp_path / "own", extractor=Mean(4.0), backbone="mine", **QUIET)
     assert again.card["key"] == one.card["key"] != other.card["key"]
+
+
+def test_only_a_frozen_backbone_trains_on_features(films, tmp_path, monkeypatch):
+    from cmdml.config import TrainConfig
+
+    asked = []
+
+    def extract(radiographs, folder, **options):
+        asked.append((radiographs, folder, options))
+        return "features"
+
+    monkeypatch.setattr(module, "extract", extract)
+    assert module.of_config(films, TrainConfig(tune="all"), tmp_path) is films and not asked
+    config = TrainConfig(tune="frozen", backbone="efficientnet_lite0", weights="imagenet", augment=False)
+    assert module.of_config(films, config, tmp_path, batch_size=4) == "features"
+    options = {"backbone": "efficientnet_lite0", "weights": "imagenet", "batch_size": 4}
+    assert asked == [(films, tmp_path / "efficientnet_lite0-imagenet", options)]
+    assert module.place(tmp_path, "efficientnet_lite0", "") == tmp_path / "efficientnet_lite0-random"
+
+
+def test_a_training_on_features_names_the_radiographs_and_the_features(films, whole, tmp_path):
+    from cmdml.config import TrainConfig
+    from cmdml.findings import findings_of, split_findings
+    from cmdml.run_folder import claim
+    from cmdml.semantics import semantic_vectors
+
+    vectors, findings = semantic_vectors(findings_of(KEYS), "signs"), split_findings(KEYS, "default")
+    for name, data in (("features", whole), ("films", films)):
+        config = TrainConfig(tune="frozen" if name == "features" else "all", augment=name == "films")
+        parts = SimpleNamespace(radiographs=data, findings=findings, train=[0], val=[1], test=[2])
+        (tmp_path / name).mkdir()
+        claim(tmp_path / name, parts, vectors, config)
+        held = json.loads((tmp_path / name / "config.json").read_text())
+        assert held["data_sha256"] == films.card["sha256"]
+        assert held.get("features_sha256") == (whole.card["sha256"] if name == "features" else None)
+
+
+def test_the_provenance_tells_weights_and_seed(films):
+    extractor = VisualExtractor("small_cnn", "")
+    about = module.provenance(extractor, "small_cnn", "", 7)
+    assert about == {"backbone": "small_cnn", "weights": "", "seed": 7, "layers": {"last": extractor.features},
+                     "weights_sha256": state_sha256(extractor.state_dict())}  # fmt: skip
+    about = module.provenance(extractor, "resnet18", "imagenet", 7)
+    assert about["weights"] == "imagenet" and about["seed"] is None
+    assert about["weights_sha256"] == state_sha256(extractor.state_dict())  # pinned for one backbone only
+    assert module.provenance(extractor, "efficientnet_lite0", "imagenet", 0)["weights_sha256"] == WEIGHTS_SHA256

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cmdml import store, writing
+from cmdml import radiographs, store, writing
 from cmdml.findings import KEYS, split_findings
 from cmdml.radiographs import Partition, RadiographSet, partition, write_radiographs
 
@@ -452,3 +452,19 @@ def test_a_planted_leak_passes_only_while_its_assertion_is_removed(tmp_path, mon
         assert table[list(parts.findings.unseen)].iloc[parts.train].to_numpy().any(1).sum() == 4
     with pytest.raises(ValueError, match=message):
         leak()
+
+
+def test_counts_of_a_card_are_of_films_and_patients():
+    table = pd.DataFrame({"patient": ["a", "a", "b", "c"], "split": ["train", "train", "train", "test"]})
+    assert radiographs.split_counts(table) == {
+        "images": 4, "patients": 3, "train": {"images": 3, "patients": 2}, "val": {"images": 0, "patients": 0},
+        "test": {"images": 1, "patients": 1},
+    }  # fmt: skip
+
+
+def test_a_card_is_completed_and_sealed(tmp_path, tiny):
+    given = {name: tiny.card[name] for name in ("name", "findings", "made_with")} | {"counts": {"lost": 2}}
+    made = radiographs.whole_card(given, tiny.table, tiny.size, tiny.folder)
+    for name in ("sha256", "table_sha256", "columns", "size", "format", "created_by"):
+        assert made[name] == tiny.card[name], name
+    assert made["counts"] == tiny.card["counts"] | {"lost": 2} and made["seal"] == store.seal(made)

@@ -61,7 +61,7 @@ def test_chapter_4_s_numbers_are_those_of_the_training(study, place):
         assert row.low <= row.value <= row.high and row.low < row.high, key
     about = json.loads((study[0] / place / "evaluation/manifest.json").read_text())
     assert about["profile"] == "smoke" and about["unseen"] == list(DEFAULT_UNSEEN)
-    assert about["semantics"] == ("shuffled_description" if place else "description")
+    assert about["semantics"] == ("shuffled" if place else "signs_text")
 
 
 def test_the_variant_is_another_training(study):

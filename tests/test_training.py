@@ -1,6 +1,7 @@
 """Training: it learns, never reads an unseen label, resumes bit-identically and refuses to mix runs."""
 
 import dataclasses
+import json
 import shutil
 
 import numpy as np
@@ -16,6 +17,7 @@ from cmdml.files import seal
 from cmdml.findings import KEYS, split_findings
 from cmdml.objectives import OBJECTIVES
 from cmdml.radiographs import RadiographSet, partition
+from cmdml.study.places import tau_of
 from cmdml.training import TrainConfig, fit, load_run, seen_validation_auroc
 
 CONFIG = TrainConfig(
@@ -161,6 +163,78 @@ def test_selection_criterion_is_scikit_learns_mean_among_abnormal_images():
         seen_validation_auroc(labels * 0, scores)
 
 
+def test_a_validation_that_cannot_choose_is_refused_before_anything_is_trained(tiny_partition, vectors, tmp_path):
+    data, seen = tiny_partition.radiographs, list(tiny_partition.findings.seen)
+    table = data.table.copy()
+    table.loc[tiny_partition.val, seen] = 0
+    blind = dataclasses.replace(tiny_partition, radiographs=dataclasses.replace(data, table=table))
+    with pytest.raises(ValueError, match=r"^\S+: no seen finding has both .*, so no epoch can be chosen: use a larger"):
+        run(blind, vectors, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_scores_that_are_no_numbers_choose_no_epoch(tiny_partition, vectors, tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "seen_validation_auroc", lambda *_: float("nan"))
+    with pytest.raises(ValueError, match="after epoch 1 some scores of validation films are no numbers: lower lr"):
+        run(tiny_partition, vectors, tmp_path / "out")
+
+
+TAU = dataclasses.replace(CONFIG, objective="focused_tau", tau=0.7, lr=0.02, epochs=4, augment=False)
+
+
+def taus_of(partition, vectors, out, monkeypatch, aurocs, killed_after=99):
+    """Train under these validation AUROCs; tau after each epoch that was trained."""
+    taus, given = [], iter(aurocs)
+    original = OBJECTIVES["focused_tau"]
+
+    def kept(*args):
+        taus.append(original(*args))
+        return taus[0]
+
+    def scripted(*_):
+        if len(taus) > killed_after:
+            raise KeyboardInterrupt
+        taus.append(taus[0].log_tau.exp().item())
+        return next(given)
+
+    with monkeypatch.context() as patch:
+        patch.setitem(training.OBJECTIVES, "focused_tau", kept)
+        patch.setattr(training, "seen_validation_auroc", scripted)
+        try:
+            run(partition, vectors, out, TAU)
+        except KeyboardInterrupt:
+            pass
+    return taus[1:]
+
+
+def test_a_learnt_temperature_is_that_of_the_best_epoch(tiny_partition, vectors, tmp_path, monkeypatch):
+    taus = taus_of(tiny_partition, vectors, tmp_path / "out", monkeypatch, [0.6, 0.9, 0.7, 0.8])
+    assert len(set(taus)) == 4 and abs(taus[1] - 0.7) > 1e-4
+    assert json.loads((tmp_path / "out/objective.json").read_text()) == {"tau": taus[1]}
+    assert tau_of(tmp_path / "out", dataclasses.asdict(TAU)) == taus[1]
+    assert load_run(tmp_path / "out").out == tmp_path / "out"
+    for spoil in (lambda file: file.write_text('{"tau": 2.0}'), lambda file: file.unlink()):
+        spoil(tmp_path / "out/objective.json")
+        with pytest.raises((ValueError, FileNotFoundError), match="objective.json is (damaged|missing)"):
+            load_run(tmp_path / "out")
+
+
+def test_a_resumed_run_still_knows_the_best_temperature(tiny_partition, vectors, tmp_path, monkeypatch):
+    whole = taus_of(tiny_partition, vectors, tmp_path / "whole", monkeypatch, [0.6, 0.9, 0.7, 0.8])
+    first = taus_of(tiny_partition, vectors, tmp_path / "out", monkeypatch, [0.6, 0.9, 0.7], killed_after=3)
+    rest = taus_of(tiny_partition, vectors, tmp_path / "out", monkeypatch, [0.8])
+    assert first + rest == whole  # killed after the third epoch, whose best is the second
+    for name in ("out", "whole"):
+        assert json.loads((tmp_path / name / "objective.json").read_text()) == {"tau": whole[1]}
+
+
+def test_what_learns_no_temperature_keeps_none(whole, tmp_path):
+    shutil.copytree(whole.out, tmp_path / "out")
+    (tmp_path / "out/objective.json").write_text('{"tau": 2.0}')  # slipped in beside the seal
+    with pytest.raises(ValueError, match="seal.json does not cover objective.json"):
+        load_run(tmp_path / "out")
+
+
 def test_a_diverged_run_says_what_to_change(tiny_partition, vectors, tmp_path):
     config = dataclasses.replace(CONFIG, normalize=False, augment=False, lr=1e12)
     with pytest.raises(ValueError, match="loss became .* lower lr"):
@@ -193,7 +267,23 @@ def test_weights_of_another_model_are_refused(whole, tmp_path):
     weights["visual_extractor.old"] = weights.pop("visual_extractor.net.0.weight")
     save_file(weights, out / "weights.safetensors")
     seal(out, run_folder.PARTS, run_folder.FORMAT)
-    with pytest.raises(ValueError, match="another version of the model"):
+    with pytest.raises(ValueError, match="another version of the model: delete that folder and train again$"):
+        load_run(out)
+    weights.pop("semantic_vectors")
+    save_file(weights, out / "weights.safetensors")
+    seal(out, run_folder.PARTS, run_folder.FORMAT)
+    with pytest.raises(ValueError, match="another version of the model: delete"):
+        load_run(out)
+
+
+def test_a_parameter_that_this_code_has_not_is_named(whole, tmp_path):
+    out = tmp_path / "old"
+    shutil.copytree(whole.out, out)
+    config = json.loads((out / "config.json").read_text())
+    config["config"]["gamme"] = 2.0
+    (out / "config.json").write_text(json.dumps(config))
+    seal(out, run_folder.PARTS, run_folder.FORMAT)
+    with pytest.raises(ValueError, match=r"old was trained by another version.*'gamme': did you mean 'gamma'"):
         load_run(out)
 
 

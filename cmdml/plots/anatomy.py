@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from cmdml.plots.evidence import OWN, nothing
-from cmdml.plots.figures import OTHER, SEEN, words
+from cmdml.plots.figures import OTHER, SEEN, WIDTH, words
 
 # method: name, marker, colour, filled. Illness first, the ceiling last, the study's own in between.
 PARTS = {
@@ -60,6 +62,22 @@ def anatomy(table: pd.DataFrame, mean: pd.DataFrame, ax: Axes, *, order: Sequenc
     ax.set(ylim=(-0.6, len(order) + 1.3), xlabel="AUROC")
     ax.grid(axis="x", lw=0.4, alpha=0.6)
     return list(order)
+
+
+def both(findings: pd.DataFrame, methods: pd.DataFrame, protocol: str = "abnormal") -> Figure:
+    """Every finding among all pairs of films, and among pairs of one source and one view: :func:`anatomy` twice.
+
+    ``findings``, ``methods``: the tables of a rotation. The findings stand in one order, that of the left panel.
+    """
+    fig, axes = plt.subplots(1, 2, figsize=(WIDTH, 6.2), sharey=True, sharex=True)
+    order = None
+    for ax, stratum, title in zip(axes, ("none", "source_view"), ("all pairs", "within source × view")):
+        found = findings[(findings.protocol == protocol) & (findings.stratum == stratum)]
+        mean = methods[(methods.protocol == protocol) & (methods.stratum == stratum) & (methods.metric == "U")]
+        order = anatomy(found, mean, ax, order=order)
+        ax.set_title(title, fontsize=10.5)
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3, fontsize=8.5)
+    return fig
 
 
 def gain_by_coverage(coverage: pd.DataFrame, ax: Axes) -> Axes:

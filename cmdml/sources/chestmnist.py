@@ -55,30 +55,14 @@ def prepare(folder, *, size=64, npz=None, root=None, limit=0, progress=True) -> 
         raise FileNotFoundError(
             f"{path}: no such file; pass npz= with a file of the MedMNIST format, or none to download"
         )
-    shapes, labels = {}, {}
-    for split in SPLITS:
-        with _array(path, f"{split}_images") as (shape, dtype, _):
-            if len(shape) != 3 or shape[1] != shape[2] or dtype != np.uint8:
-                raise ValueError(f"{path}: {split}_images must be (N, S, S) uint8, got {shape} {dtype}")
-            shapes[split] = shape
-        labels[split] = _labels(path, split, shape[0])
+    shapes, labels = _held(path)
     pixels = shapes["train"][1]
-    if {shape[1] for shape in shapes.values()} != {pixels}:
-        raise ValueError(f"{path}: the splits differ in size: {shapes}")
     if not 0 < size <= pixels or pixels % size:
         fits = ", ".join(str(s) for s in range(16, pixels + 1) if pixels % s == 0)
         raise ValueError(f"{path} holds {pixels} px images, which size={size} does not divide; choose one of {fits}")
-
     total = sum(shape[0] for shape in shapes.values())
-    share = min(1.0, limit / total) if limit else 1.0
-    keep = {split: int(np.ceil(shapes[split][0] * share)) for split in SPLITS}
-    frames = []
-    for split in SPLITS:
-        names = [f"{split}_{i:06d}" for i in range(keep[split])]
-        unknown = {"image": names, "patient": names, "split": split, "view": "", "age": np.nan, "sex": ""}
-        found = pd.DataFrame(labels[split][: keep[split]], columns=list(KEYS))
-        frames.append(pd.concat([pd.DataFrame(unknown), found], axis=1))
-    table = pd.concat(frames, ignore_index=True)
+    keep = rows_kept({split: shape[0] for split, shape in shapes.items()}, limit)
+    table = _table(labels, keep)
     print(f"chestmnist: {len(table):,} of {total:,} radiographs. {NOTE}")
     card = {
         "name": "chestmnist",
@@ -94,6 +78,38 @@ def prepare(folder, *, size=64, npz=None, root=None, limit=0, progress=True) -> 
     return write_radiographs(
         folder, table=table, size=size, card=card, blocks=lambda start: _blocks(path, keep, start, size, progress)
     )
+
+
+def _held(path: Path) -> tuple[dict[str, tuple], dict[str, np.ndarray]]:
+    """Shape of the images (N, S, S) and labels (N, 14) of every split; all images must be of one size."""
+    shapes, labels = {}, {}
+    for split in SPLITS:
+        with _array(path, f"{split}_images") as (shape, dtype, _):
+            if len(shape) != 3 or shape[1] != shape[2] or dtype != np.uint8:
+                raise ValueError(f"{path}: {split}_images must be (N, S, S) uint8, got {shape} {dtype}")
+            shapes[split] = shape
+        labels[split] = _labels(path, split, shape[0])
+    if len({shape[1] for shape in shapes.values()}) > 1:
+        raise ValueError(f"{path}: the splits differ in size: {shapes}")
+    return shapes, labels
+
+
+def rows_kept(images: dict[str, int], limit: int) -> dict[str, int]:
+    """How many images of each split are kept under a ``limit`` on all of them: the same share of each, rounded up."""
+    total = sum(images.values())
+    share = min(1.0, limit / total) if limit else 1.0
+    return {split: int(np.ceil(n * share)) for split, n in images.items()}
+
+
+def _table(labels: dict[str, np.ndarray], keep: dict[str, int]) -> pd.DataFrame:
+    """The first ``keep`` images of each split, each its own patient."""
+    frames = []
+    for split in SPLITS:
+        names = [f"{split}_{i:06d}" for i in range(keep[split])]
+        unknown = {"image": names, "patient": names, "split": split, "view": "", "age": np.nan, "sex": ""}
+        found = pd.DataFrame(labels[split][: keep[split]], columns=list(KEYS))
+        frames.append(pd.concat([pd.DataFrame(unknown), found], axis=1))
+    return pd.concat(frames, ignore_index=True)
 
 
 def download(size: int, root=None) -> Path:

@@ -25,7 +25,7 @@ from cmdml.findings import KEYS
 from cmdml.names import check
 from cmdml.radiographs import RadiographSet, write_radiographs
 from cmdml.sources import reading
-from cmdml.sources.decoding import NON_SQUARE, cores, decode_blocks, headers
+from cmdml.sources.decoding import NON_SQUARE, PngHeader, cores, decode_blocks, headers
 
 KNOWN = ("Pneumonia",)  # and whether there is any finding
 FLAGS = ("Pneumonia", "No Finding", "bacterial_pneumonia", "viral_pneumonia")
@@ -62,8 +62,25 @@ def prepare(folder, *, root, size=64, non_square="refuse", workers=0, progress=T
         raise FileNotFoundError(f"no folder of Kermany's radiographs at {str(root)!r}; pass root")
     if isinstance(size, bool) or not isinstance(size, int) or size < 1:
         raise ValueError(f"kermany: size must be a whole number from 1 on, got {size!r}")
-    table = _read_labels(root / "labels.csv")
-    paths, workers = [root / "images" / name for name in table["image"]], workers or cores()
+    table, workers = _read_labels(root / "labels.csv"), workers or cores()
+    paths, about = _films(root, table, size, workers)
+    counts = _counts(root, table, about)
+    print(f"kermany: {len(table):,} radiographs, {counts['pneumonia']} of them pneumonia. {WARNINGS[1]}")
+    made_with = {"source": "kermany", "size": size, "non_square": non_square}
+    made_with |= {"inputs": {"labels.csv": reading.sha256(root / "labels.csv")}}
+    return write_radiographs(
+        folder,
+        table=table,
+        size=size,
+        card=_card(table, counts, made_with),
+        blocks=lambda start: decode_blocks(paths, start, size, workers, progress, non_square),
+        rows=[header.line for header in about],
+    )
+
+
+def _films(root: Path, table: pd.DataFrame, size: int, workers: int) -> tuple[list[Path], list[PngHeader]]:
+    """Path and header of every listed film; one that is missing or would be enlarged is refused."""
+    paths = [root / "images" / name for name in table["image"]]
     missing = [path for path in paths if not path.exists()]
     if missing:
         raise FileNotFoundError(f"{missing[0]} is listed in labels.csv and missing; add it or take its row out")
@@ -73,16 +90,22 @@ def prepare(folder, *, root, size=64, non_square="refuse", workers=0, progress=T
         raise ValueError(
             f"{small[0]} is smaller than size={size}, and so are {len(small) - 1} more; choose a smaller size"
         )
+    return paths, about
+
+
+def _counts(root: Path, table: pd.DataFrame, about: list[PngHeader]) -> dict[str, int]:
     pairs = table["matched_pair"][table["matched_pair"] != ""]
-    counts = {
+    return {
         "pneumonia": int(table["Pneumonia"].sum()),
         "normal": int((table["Pneumonia"] == 0).sum()),
         "matched_pairs": int(pairs.nunique()),
         "unlisted_images": len({path.name for path in (root / "images").glob("*.png")} - set(table["image"])),
         "non_square": sum(header.width != header.height for header in about),
     }
-    print(f"kermany: {len(table):,} radiographs, {counts['pneumonia']} of them pneumonia. {WARNINGS[1]}")
-    card = {
+
+
+def _card(table: pd.DataFrame, counts: dict, made_with: dict) -> dict:
+    return {
         "name": "kermany",
         "title": f"Kermany, {len(table):,} radiographs of children, pneumonia or normal",
         "source": "https://doi.org/10.17632/rscbjbr9sj.2 (Guangzhou Women and Children's Medical Center)",
@@ -93,21 +116,8 @@ def prepare(folder, *, root, size=64, non_square="refuse", workers=0, progress=T
         "known_findings": list(KNOWN),
         "findings": list(KEYS),
         "counts": counts,
-        "made_with": {
-            "source": "kermany",
-            "size": size,
-            "non_square": non_square,
-            "inputs": {"labels.csv": reading.sha256(root / "labels.csv")},
-        },
+        "made_with": made_with,
     }
-    return write_radiographs(
-        folder,
-        table=table,
-        size=size,
-        card=card,
-        blocks=lambda start: decode_blocks(paths, start, size, workers, progress, non_square),
-        rows=[header.line for header in about],
-    )
 
 
 def _read_labels(path: Path) -> pd.DataFrame:

@@ -22,21 +22,13 @@ from cmdml.sources.decoding import NON_SQUARE, cores, decode_blocks, headers
 from cmdml.sources.nih_tables import SPLIT_RULES
 
 IMAGES = 112_120  # radiographs in the full release
+COLUMNS = [*store.COLUMNS, "source_repo", "source_pixels", *KEYS]
 
 
 def prepare(
-    folder,
-    *,
-    root,
-    size=64,
-    splits="auto",
-    min_source_pixels=0,
-    exclude_sources=(),
-    non_square="refuse",
-    seed=0,
-    workers=0,
-    progress=True,
-) -> RadiographSet:
+    folder, *, root, size=64, splits="auto", min_source_pixels=0, exclude_sources=(), non_square="refuse", seed=0,
+    workers=0, progress=True,
+) -> RadiographSet:  # fmt: skip
     """Decode the PNGs under ``root``, reduce them to ``size`` x ``size`` with a box (area) filter and write the set.
 
     Parameters
@@ -66,46 +58,28 @@ def prepare(
             f"no folder of NIH radiographs at {str(root)!r}; pass root (nih_root, make … NIH_ROOT=…)"
         )
     _check_options(size, min_source_pixels, exclude_sources, non_square, workers)
-    files = _find_images(root)
+    files, workers, entries = _find_images(root), workers or cores(), nih_tables.latest_entries(root).name
     inputs = {path.name: reading.sha256(path) for path in nih_tables.input_files(root, splits)}
     table, counts = _labelled(root, files, splits, seed)
-    workers = workers or cores()
-    about = headers([files[name] for name in table["image"]], workers)
-    table = table.assign(header=about)
+    table = table.assign(header=headers([files[name] for name in table["image"]], workers))
     table = _with_sources(table, root / "sources.csv", exclude_sources)
-    excluded = table["source_repo"].isin(list(exclude_sources)).to_numpy()
-    small = ~excluded & (table["source_pixels"] < min_source_pixels).to_numpy()
-    counts["in_excluded_sources"], counts["below_min_source_pixels"] = int(excluded.sum()), int(small.sum())
     left_out = {name: int((table["source_repo"] == name).sum()) for name in exclude_sources}
-    table = table[~small & ~excluded].reset_index(drop=True)
-    counts["non_square"] = _check_shapes(table, files, size, non_square)
-    for name in ("view", "age", "sex"):
-        counts[f"{name}_unknown"] = int((table[name].isna() | (table[name] == "")).sum())
-    lines = [header.line for header in table["header"]]
+    table, filtered = filter_films(table, min_source_pixels, exclude_sources)
+    counts |= filtered | {"non_square": _check_shapes(table, files, size, non_square)} | unknown_counts(table)
+    print(f"nih: {len(table):,} radiographs of {len(files):,} files, labels of {entries}; {notable(counts)}")
     paths = [files[name] for name in table["image"]]
-    table = table[["image", "patient", "split", "view", "age", "sex", "source_repo", "source_pixels", *KEYS]]
-    entries = nih_tables.latest_entries(root).name
-    notable = ", ".join(f"{n:,} {name.replace('_', ' ')}" for name, n in counts.items() if n) or "nothing left out"
-    print(f"nih: {len(table):,} radiographs of {len(files):,} files, labels of {entries}; {notable}")
-
     made_with = {
-        "source": "nih",
-        "size": size,
-        "splits": splits if splits in SPLIT_RULES else "lists",
-        "min_source_pixels": min_source_pixels,
-        "exclude_sources": list(exclude_sources),
-        "non_square": non_square,
-        "seed": seed,
-        "labels": entries,
-        "inputs": inputs,
-    }
+        "source": "nih", "size": size, "splits": splits if splits in SPLIT_RULES else "lists", "seed": seed,
+        "min_source_pixels": min_source_pixels, "exclude_sources": list(exclude_sources), "non_square": non_square,
+        "labels": entries, "inputs": inputs,
+    }  # fmt: skip
     return write_radiographs(
         folder,
-        table=table,
+        table=table[COLUMNS],
         size=size,
         card=_card(table, counts, made_with, left_out),
         blocks=lambda start: decode_blocks(paths, start, size, workers, progress, non_square),
-        rows=lines,
+        rows=[header.line for header in table["header"]],
     )
 
 
@@ -160,6 +134,25 @@ def _with_sources(table: pd.DataFrame, path: Path, exclude_sources) -> pd.DataFr
     repo = table["image"].map(sources["source_repo"]).fillna("")
     known = table["image"].map(sources["source_pixels"])
     return table.assign(source_repo=repo, source_pixels=known.fillna(sides).astype(np.int64))
+
+
+def filter_films(table: pd.DataFrame, min_source_pixels: int, exclude_sources) -> tuple[pd.DataFrame, dict[str, int]]:
+    """The films that are kept, rows counted anew, and how many each filter took; one in both counts as excluded."""
+    excluded = table["source_repo"].isin(list(exclude_sources)).to_numpy()
+    small = ~excluded & (table["source_pixels"] < min_source_pixels).to_numpy()
+    counts = {"in_excluded_sources": int(excluded.sum()), "below_min_source_pixels": int(small.sum())}
+    return table[~small & ~excluded].reset_index(drop=True), counts
+
+
+def unknown_counts(table: pd.DataFrame) -> dict[str, int]:
+    """How many films have no view, no age, no sex."""
+    names = ("view", "age", "sex")
+    return {f"{name}_unknown": int((table[name].isna() | (table[name] == "")).sum()) for name in names}
+
+
+def notable(counts: dict[str, int]) -> str:
+    """The counts that are not 0, in words."""
+    return ", ".join(f"{n:,} {name.replace('_', ' ')}" for name, n in counts.items() if n) or "nothing left out"
 
 
 def _check_shapes(table: pd.DataFrame, files: dict[str, Path], size: int, non_square: str) -> int:

@@ -164,3 +164,9 @@ def test_the_fingerprint_follows_the_content_not_the_name(tmp_path):
     an_archive(tmp_path / "c.npz", train_labels=np.zeros((50, 14), int))
     a, b, c = (chestmnist._digest(tmp_path / f"{name}.npz") for name in "abc")
     assert a == b != c
+
+
+def test_a_limit_is_shared_by_the_splits():
+    assert chestmnist.rows_kept(COUNTS, 0) == COUNTS == chestmnist.rows_kept(COUNTS, 700)
+    assert chestmnist.rows_kept(COUNTS, 35) == {"train": 25, "val": 4, "test": 7}
+    assert chestmnist.rows_kept(COUNTS, 1) == {"train": 1, "val": 1, "test": 1}

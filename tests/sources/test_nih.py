@@ -6,6 +6,7 @@ import zlib
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -463,3 +464,20 @@ def test_real_files(tmp_path):
     radiographs = nih.prepare(tmp_path / "set", root=os.environ["CMDML_NIH_ROOT"], size=64, progress=False)
     RadiographSet.load(tmp_path / "set").verify()
     assert 5 < radiographs.pixels[: min(200, len(radiographs))].std() < 120
+
+
+def test_filters_count_each_film_once():
+    table = pd.DataFrame({"source_repo": ["a", "b", "a", "c"], "source_pixels": [64, 64, 512, 512]})
+    kept, counts = nih.filter_films(table, 128, ["a"])
+    assert kept.to_dict("list") == {"source_repo": ["c"], "source_pixels": [512]} and kept.index.tolist() == [0]
+    assert counts == {"in_excluded_sources": 2, "below_min_source_pixels": 1}
+    kept, counts = nih.filter_films(table, 64, [])
+    assert len(kept) == 4 and set(counts.values()) == {0}
+
+
+def test_what_is_unknown_is_counted_and_said():
+    table = pd.DataFrame({"view": ["PA", "", ""], "age": [40.0, np.nan, 1.0], "sex": ["F", "M", "F"]})
+    counts = nih.unknown_counts(table)
+    assert counts == {"view_unknown": 2, "age_unknown": 1, "sex_unknown": 0}
+    assert nih.notable(counts | {"without_label": 1200}) == "2 view unknown, 1 age unknown, 1,200 without label"
+    assert nih.notable({"view_unknown": 0}) == "nothing left out"

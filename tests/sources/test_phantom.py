@@ -13,7 +13,7 @@ from cmdml.findings import KEYS
 from cmdml.radiographs import RadiographSet
 from cmdml.sources import phantom
 from cmdml.sources.phantom import counts, sampling
-from cmdml.sources.phantom.anatomy import diaphragm, draw_block, outer_border
+from cmdml.sources.phantom.anatomy import borders, diaphragm, draw_block, outer_border
 from cmdml.sources.phantom.signs import PAINTERS, bend
 
 FILMS = 32
@@ -366,3 +366,15 @@ def test_the_script_counts_label_sets():
     assert about["patients_by_sex_and_age"] == {"F": {"30": 2}}
     published = json.loads(counts.COUNTS.with_suffix(".json").read_text())
     assert published["images"] == pd.read_csv(counts.COUNTS)["images"].sum() == 112120
+
+
+def test_borders_lie_where_the_lungs_end():
+    a = bent(still_scene())
+    b = borders({name: value[:1] for name, value in a.items()}, 64)
+    assert b.lung.shape == b.below.shape == b.across.shape == (1, 64, 64) and b.lung.min() == 0 and b.lung.max() == 1
+    inside = b.lung[0] > 0.5
+    wall, top = (np.broadcast_to(plane[0], (64, 64)) for plane in (b.wall, b.from_top))
+    assert (b.across[0][inside] < wall[inside]).all() and (top[inside] > 0).all()
+    assert (b.across[0][inside] > b.medial[0][inside]).all()
+    assert (b.lung * b.below)[0].max() < 0.3
+    assert inside[:, :32].any() and inside[:, 32:].any()  # two lungs

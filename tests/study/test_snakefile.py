@@ -119,3 +119,17 @@ def test_where_quadruples_have_extractors_of_their_own_each_is_a_job(tmp_path):
     assert jobs == {*map(str, range(14)), "random"}
     assert {"focused", "focused_description", "eszsl", "mean_of_seen", "ceiling_same_size"} <= scored
     assert "source" not in scored  # phantoms have none
+
+
+def test_frozen_features_are_extracted_once_and_before_the_trainings(tmp_path):
+    folder, jobs = tmp_path / "runs", []
+    for words in dry("study", folder, profile="nih-mini", nih_root="nowhere"):
+        if "cmdml.features" in words:
+            jobs.append("features")
+            at = words.index("cmdml.features")
+            expected = [f"{folder}/radiographs", f"{folder}/features", "efficientnet_lite0", "imagenet"]
+            assert words[at + 1 : at + 5] == expected
+        elif "notebooks/03_training.ipynb" in words:
+            jobs.append("training")
+            assert "/features/efficientnet_lite0-imagenet/card.json" in " ".join(words)
+    assert jobs == ["features", *["training"] * (1 + len(written("nih-mini")["variants"]))]

@@ -50,7 +50,7 @@ def given(profile, monkeypatch):
     return given
 
 
-@pytest.mark.parametrize(("method", "kind"), [("focused", "description"), ("signs", "signs"), ("shuffled", "shuffled")])
+@pytest.mark.parametrize(("method", "kind"), [("focused", "signs_text"), ("signs", "signs"), ("shuffled", "shuffled")])
 @pytest.mark.parametrize("seed", [0, 3])
 def test_the_semantics_of_the_method_and_the_seed_of_the_shuffle(given, method, kind, seed):
     vectors = semantic_vectors(findings_of(KEYS), kind, seed=seed).numpy()

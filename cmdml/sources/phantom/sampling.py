@@ -14,8 +14,9 @@ import pandas as pd
 
 from cmdml.findings import KEYS
 from cmdml.sources.decoding import cores
-from cmdml.sources.phantom.anatomy import TEXTURES, draw_block
+from cmdml.sources.phantom.anatomy import draw_block
 from cmdml.sources.phantom.counts import drawing_sha256, read_counts
+from cmdml.sources.phantom.textures import TEXTURES
 
 SHARES = {"train": 0.5, "val": 0.1, "test": 0.4}  # films cost nothing to draw: a large test set narrows intervals
 FLOOR = 0.01  # least share of each split that shows a finding: NIH's Hernia (0.2 %) would leave a test set with two
@@ -168,13 +169,19 @@ def prepare(
         raise ValueError(f"phantom: images = {images} is too few to split among patients; use 50 or more")
     if not 0 <= prevalence < float("inf"):
         raise ValueError(f"phantom: prevalence = {prevalence} must be 0 or a positive number (1 = as in ChestX-ray14)")
-    from tqdm import tqdm
-
     from cmdml.radiographs import write_radiographs
 
     table = sample_table(images, seed, prevalence)
-    scene = sample_scene(table, seed)
-    step, workers = max(1, 64 * PLANE // (size * size)), cores()
+    asked = {"size": int(size), "images": int(images), "seed": int(seed), "prevalence": float(prevalence)}
+    blocks = drawing(sample_scene(table, seed), size, seed, progress)
+    return write_radiographs(folder, table=table, size=size, card=_card(asked), blocks=blocks)
+
+
+def drawing(scene: dict[str, np.ndarray], size: int, seed: int, progress: bool = False):
+    """``blocks(start)`` of :func:`~cmdml.radiographs.write_radiographs`: the films from ``start`` on, on all cores."""
+    from tqdm import tqdm
+
+    images, step, workers = len(scene["number"]), max(1, 64 * PLANE // (size * size)), cores()
 
     def draw_rows(start):
         return draw({name: value[start : start + step] for name, value in scene.items()}, size, seed)
@@ -189,7 +196,11 @@ def prepare(
                     yield films
                     bar.update(len(films))
 
-    card = {
+    return blocks
+
+
+def _card(asked: dict) -> dict:
+    return {
         "name": "phantom",
         "title": "Phantom: procedural frontal chest radiographs (not real)",
         "source": "drawn by cmdml.sources.phantom; label sets follow the published counts of ChestX-ray14",
@@ -201,13 +212,5 @@ def prepare(
             f"so Hernia (0.2 % in NIH) is over-represented; patients have at most {MOST_FILMS} films."
         ),
         "findings": list(KEYS),
-        "made_with": {
-            "source": "phantom",
-            "size": int(size),
-            "images": int(images),
-            "seed": int(seed),
-            "prevalence": float(prevalence),
-            "drawn_by": drawing_sha256(),
-        },
+        "made_with": {"source": "phantom", **asked, "drawn_by": drawing_sha256()},
     }
-    return write_radiographs(folder, table=table, size=size, card=card, blocks=blocks)

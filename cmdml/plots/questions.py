@@ -1,0 +1,82 @@
+"""Three questions, three figures: what a score is made of, what a text must say, whether the loss matters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from cmdml.plots.evidence import OWN, nothing
+from cmdml.plots.figures import OTHER, SEEN
+
+STRATA = {"none": ("all pairs", True), "source_view": ("within source × view", False)}
+COLOURS = {"focused": OWN, "ceiling": SEEN}
+
+
+def levels(methods: pd.DataFrame, shown: Mapping[str, str], ax: Axes, protocol: str = "abnormal") -> Axes:
+    """U of some scorers, first one on top, with intervals: filled among all pairs, hollow within source × view.
+
+    Parameters
+    ----------
+    methods : the table of a rotation: method, protocol, stratum, metric, value, low, high.
+    shown : {method: what it is called}; those that the table lacks are left out.
+    """
+    table = methods[(methods.protocol == protocol) & (methods.metric == "U")]
+    kept = [method for method in shown if method in set(table.method)]
+    if not kept:
+        return nothing(ax)
+    y = np.arange(len(kept))[::-1]
+    for stratum, (name, filled) in STRATA.items():
+        rows = table[table.stratum == stratum].set_index("method").reindex(kept)
+        if rows.value.isna().all():  # drawn films have one source and no view
+            continue
+        at = y + (0.14 if filled else -0.14)
+        colours = [COLOURS.get(method, OTHER) for method in kept]
+        ax.hlines(at, rows.low, rows.high, colors=colours, lw=1.2)
+        face = colours if filled else "white"
+        ax.scatter(rows.value, at, s=30, facecolors=face, edgecolors=colours, zorder=3, label=name)
+    ax.axvline(0.5, color="black", lw=0.8, ls=":")
+    ax.set_yticks(y, [shown[method] for method in kept])
+    ax.set(ylim=(-0.6, len(kept) - 0.4), xlabel="U, AUROC of unseen findings")
+    ax.grid(axis="x", lw=0.4, alpha=0.6)
+    return ax
+
+
+def against(paired: pd.DataFrame, method: str, shown: Mapping[str, str], ax: Axes, protocol: str = "abnormal") -> Axes:
+    """How much better one method's U is than each of some others: 0 in the middle, right is better.
+
+    Parameters
+    ----------
+    paired : the table of a rotation; rows that hold ``method`` as the reference are turned round.
+    shown : {other: what it is called}.
+    """
+    table = paired[(paired.protocol == protocol) & (paired.metric == "U")]
+    lines = np.arange(len(shown))[::-1]
+    drawn = 0
+    for stratum, (name, filled) in STRATA.items():
+        for line, other in zip(lines, shown):
+            here = table[table.stratum == stratum]
+            own = here[(here.method == method) & (here.reference == other)]
+            turned = here[(here.method == other) & (here.reference == method)]
+            if len(own):
+                value, low, high = own.iloc[0][["difference", "low", "high"]]
+            elif len(turned):
+                value, high, low = -turned.iloc[0][["difference", "low", "high"]]
+            else:
+                continue
+            if pd.isna(value):
+                continue
+            at, colour = line + (0.14 if filled else -0.14), OWN if low > 0 or high < 0 else OTHER
+            ax.hlines(at, low, high, color=colour, lw=1.2)
+            ax.scatter([value], [at], s=30, facecolors=colour if filled else "white", edgecolors=colour, zorder=3,
+                       label=name if line == lines[0] else None)  # fmt: skip
+            drawn += 1
+    if not drawn:
+        return nothing(ax)
+    ax.axvline(0, color="black", lw=0.8, ls=":")
+    ax.set_yticks(lines, list(shown.values()))
+    ax.set(ylim=(-0.6, len(shown) - 0.4), xlabel="difference of U")
+    ax.grid(axis="x", lw=0.4, alpha=0.6)
+    return ax

@@ -1,0 +1,61 @@
+"""Figures of the three questions: the values, the order, and which way round a difference is."""
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+from cmdml.plots import questions
+
+METHODS = pd.DataFrame(
+    [("focused", "none", 0.6), ("focused", "source_view", 0.58), ("mean_of_seen", "none", 0.52),
+     ("ceiling", "none", 0.7)],
+    columns=["method", "stratum", "value"],
+).assign(protocol="abnormal", metric="U", low=lambda t: t.value - 0.02, high=lambda t: t.value + 0.02)  # fmt: skip
+METHODS = pd.concat([METHODS, METHODS.assign(protocol="all", value=0.9), METHODS.assign(metric="S", value=0.8)])
+PAIRED = pd.DataFrame(
+    [("focused", "mean_of_seen", 0.08, 0.05, 0.1), ("bce", "focused", 0.01, -0.02, 0.03)],
+    columns=["method", "reference", "difference", "low", "high"],
+).assign(protocol="abnormal", metric="U", stratum="none")
+SHOWN = {"mean_of_seen": "illness alone", "absent": "not there", "focused": "told signs"}
+
+
+@pytest.fixture
+def ax():
+    fig, ax = plt.subplots()
+    yield ax
+    fig.canvas.draw()
+    plt.close("all")
+
+
+def dots(ax):
+    return np.concatenate([np.asarray(c.get_offsets()) for c in ax.collections if len(c.get_offsets())
+                           and type(c).__name__ == "PathCollection"])  # fmt: skip
+
+
+def test_levels_are_the_table_s_in_the_order_asked_for(ax):
+    questions.levels(METHODS, SHOWN, ax)
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["illness alone", "told signs"]
+    x = dots(ax)[:, 0]
+    assert sorted(x[~np.isnan(x)]) == pytest.approx([0.52, 0.58, 0.6])
+    first = dots(ax)[np.isclose(dots(ax)[:, 0], 0.52)][0, 1]
+    assert first > dots(ax)[np.isclose(dots(ax)[:, 0], 0.6)][0, 1]  # the first stands on top
+    assert "all pairs" in [text for text in ax.get_legend_handles_labels()[1]]
+
+
+def test_a_difference_is_that_of_the_method_whichever_side_it_stands_on(ax):
+    questions.against(PAIRED, "focused", {"mean_of_seen": "illness", "bce": "cross-entropy"}, ax)
+    assert dots(ax)[:, 0] == pytest.approx([0.08, -0.01])
+    ends = sorted(round(float(x), 6) for c in ax.collections if type(c).__name__ == "LineCollection"
+                  for segment in c.get_segments() for x in segment[:, 0])  # fmt: skip
+    assert ends == [-0.03, 0.02, 0.05, 0.1]
+
+
+def test_nothing_to_show_is_said(ax):
+    questions.levels(METHODS[:0], SHOWN, ax)
+    questions.against(PAIRED[:0], "focused", SHOWN, ax)
+    assert ax.texts

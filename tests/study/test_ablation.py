@@ -1,0 +1,187 @@
+"""Tables and sentences of the chapter on ablation, from a made sweep whose answers are known."""
+
+import json
+
+import pandas as pd
+import pytest
+
+from cmdml.study import ablation, ablation_text
+
+METHODS = {"focused": {}, "euclidean": {"objective": "euclidean"}, "ranking": {"objective": "ranking", "lr": 0.1},
+           "gamma0_alpha75": {"gamma": 0.0}, "gamma2_alpha50": {"alpha": 0.5, "only": ["random"]},
+           "shuffled": {"semantics": "shuffled"}, "tau_half": {"tau": 0.5}}  # fmt: skip
+H = {"focused": 0.7, "euclidean": 0.6, "ranking": 0.8, "gamma0_alpha75": 0.65, "gamma2_alpha50": 0.9, "shuffled": 0.5,
+     "tau_half": 0.3, "random": 0.5}  # fmt: skip
+PAIRED = {"euclidean": (0.1, 0.05, 0.15), "ranking": (-0.1, -0.2, -0.05), "gamma0_alpha75": (0.05, -0.1, 0.2),
+          "gamma2_alpha50": (-0.2, -0.3, 0.1), "shuffled": (0.2, 0.1, 0.3), "tau_half": (0.4, 0.3, 0.5)}  # fmt: skip
+
+
+def written(folder, name="toy", **about):
+    """A sweep on random splits, with a method less on the default one; values differ by split and protocol."""
+    folder.mkdir(parents=True)
+    rows = []
+    for split, less in (("random", 0), ("default", 1)):
+        for protocol, lift in (("abnormal", 0.0), ("all", 0.05)):
+            for method in list(H)[: len(H) - less]:
+                base = H[method] + lift - 0.2 * less
+                for metric, value in {"auroc_S": base + 0.05, "auroc_U": base - 0.05, "auroc_H": base, "ap_S": base,
+                                      "ap_U": 0.1, "f1@2": 0.2, "f1@3": 0.3, "ausuc": base / 2}.items():  # fmt: skip
+                    rows.append((method, split, protocol, metric, value, value - 0.02, value + 0.03, 3,
+                                 value - 0.1, None if metric == "ausuc" else value + 0.1))  # fmt: skip
+    for method, value in H.items():
+        rows.append((method, "random", "validation", "val_seen_auroc", 1 - value, 0, 1, 3, None, None))
+    columns = ["method", "split", "protocol", "metric", "value", "min", "max", "seeds", "low", "high"]
+    pd.DataFrame(rows, columns=columns).to_csv(folder / "methods.csv", index=False)
+    pairs = [("focused", other, split, protocol, metric, *(v + shift for v in values), 3)
+             for other, values in PAIRED.items() for split, shift in (("random", 0), ("default", 1))
+             for protocol in ("abnormal", "all") for metric in ("auroc_S", "auroc_U", "auroc_H")]  # fmt: skip
+    columns = ["method", "reference", "split", "protocol", "metric", "difference", "low", "high", "seeds"]
+    pd.DataFrame(pairs, columns=columns).to_csv(folder / "paired.csv", index=False)
+    tuning = [("focused", 0.001, 0, 0.9, False), ("focused", 0.01, 0, 0.91, True), ("bce", 0.001, 0, 0.8, True)]
+    pd.DataFrame(tuning, columns=["method", "lr", "seed", "val_seen_auroc", "used"]).to_csv(
+        folder / "tuning.csv", index=False)  # fmt: skip
+    curve = pd.DataFrame({"method": "focused", "split": ["random", "default"], "seen": [0.1, 0.2], "unseen": 0.3})
+    curve.to_csv(folder / "stacking.csv", index=False)
+    manifest = {"profile": name, "runs": 30, "seconds_per_run": 7.4, "images_test": 1234, "images_test_abnormal": 567,
+                "name": "toys", "missing": [], "methods": METHODS,
+                "parameters": {"gamma": 2.0, "alpha": 0.75}}  # fmt: skip
+    (folder / "manifest.json").write_text(json.dumps(manifest | about))
+    return folder
+
+
+@pytest.fixture
+def sweeps(tmp_path):
+    return ablation.load([written(tmp_path / "sweep")])[0]
+
+
+def test_sweeps_are_found_and_those_that_are_not_are_named(tmp_path):
+    first, second = written(tmp_path / "b", "b"), written(tmp_path / "a", "a", missing=["ale/0", "ale/1", "bce/0"])
+    sweeps, absent = ablation.load([first, tmp_path / "none", second])
+    assert list(sweeps) == ["b", "a"] and absent == [str(tmp_path / "none")]
+    assert sweeps["b"]["split"] == "random"  # the one that most methods ran on
+    lines = ablation_text.what_ran(sweeps, absent).splitlines()
+    assert lines[0] == ("* **b**: 30 trainings of about 7 s; 1,234 test radiographs, 567 with a finding; unseen "
+                        "findings: drawn anew for each seed; radiographs: toys.")  # fmt: skip
+    assert lines[1].endswith("toys. Planned, but not run yet: `ale` (2), `bce` (1).")
+    assert lines[2] == f"* No sweep yet in `{tmp_path / 'none'}`: `make sweep PROFILE=...` makes one."
+    (second / "methods.csv").unlink()
+    assert ablation.load([second]) == ({}, [str(second)])
+    sweeps["b"]["split"] = "default"
+    assert "unseen findings: the default four" in ablation_text.what_ran(sweeps)
+
+
+def test_rows_and_differences_are_of_the_split_and_protocol_asked_for(sweeps):
+    toy = sweeps["toy"]
+
+    def value(**where):
+        return ablation.rows(toy, metric="auroc_H", **where).set_index("method").value["focused"]
+
+    assert value() == 0.7 and value(protocol="all") == 0.75 and value(split="default") == pytest.approx(0.5)
+    assert ablation.difference(toy, "focused", "ranking").difference == -0.1
+    assert ablation.difference(toy, "focused", "ranking", split="default").difference == 0.9
+    assert ablation.difference(toy, "ranking", "focused") is None
+    frame, shown = ablation.differences(toy, "euclidean")
+    assert shown == ["focused", "euclidean", "ranking", "shuffled"]  # in the order of the chapter, chance left out
+    assert frame.method.tolist() == ["focused"] and frame.difference.tolist() == [0.1]
+
+
+def test_the_headline_has_a_row_per_protocol_method_and_set(sweeps):
+    table = ablation.headline(sweeps)
+    assert table.index.names == ["protocol", "method", "set"] and len(table) == 2 * 5
+    row = table.loc[("abnormal", "CM-DML (focused)", "toy")]
+    assert row.to_dict() == {"S": "0.75 (0.65–0.85)", "U": "0.65 (0.55–0.75)", "H": "0.70 (0.60–0.80)", "AP S": "0.70",
+                             "AP U": "0.10", "F1@2": "0.20", "F1@3": "0.30", "seeds": "3"}  # fmt: skip
+    assert table.loc[("all", "CM-DML (focused)", "toy"), "H"].startswith("0.75")
+    assert ablation.headline({}).empty and ablation.cell(0.5, float("nan"), 1) == "0.50"
+
+
+def test_learning_rates_are_ticked(sweeps):
+    table = ablation.learning_rates(sweeps)["toy: learning rate"]
+    assert table.loc["CM-DML (focused)"].tolist() == ["0.900", "0.910 ✓"]
+    assert table.loc["cross-entropy"].tolist() == ["0.800 ✓", "–"] and list(table.columns) == ["0.001", "0.01"]
+    assert ablation.learning_rates({"toy": {"tuning": sweeps["toy"]["tuning"][:0]}, "other": {}}) is None
+
+
+def test_the_grid_is_of_gamma_and_alpha_alone(sweeps):
+    points = ablation.grid(sweeps["toy"]).set_index("method")
+    assert points[["gamma", "alpha", "value"]].T.to_dict("list") == {
+        "focused": [2.0, 0.75, 0.7], "euclidean": [0.0, 0.5, 0.6], "gamma0_alpha75": [0.0, 0.75, 0.65],
+        "gamma2_alpha50": [2.0, 0.5, 0.9]}  # fmt: skip
+    sweeps["toy"]["about"]["methods"] = {"focused": {}, "euclidean": {"objective": "euclidean"}}
+    assert ablation.grids(sweeps) == {}
+    assert ablation_text.focusing({}) == "No grid of γ and α among these results."
+
+
+def test_focusing_names_the_best_point_and_what_each_part_is_worth(sweeps):
+    lines = ablation_text.focusing(sweeps).splitlines()[2:]
+    assert lines[0].startswith("* **toy**: H spans 0.600 to 0.900 over 4 points; the highest is γ = 2, α = 0.5.")
+    assert lines[0].endswith("cannot be told apart (the interval includes 0). H differs by -0.200 (-0.300 to +0.100, 3 "
+                             "seeds).")  # fmt: skip
+    assert "what focusing (γ = 2 against 0, the same α) is worth: S +0.050 (-0.100 to +0.200); U" in lines[1]
+    assert "what weighting" in lines[2] and "H -0.200" in lines[2] and len(lines) == 3
+    best = sweeps["toy"]["methods"].metric.eq("auroc_H") & sweeps["toy"]["methods"].method.eq("focused")
+    sweeps["toy"]["methods"].loc[best, "value"] = 0.99
+    assert "It is the study's own setting." in ablation_text.focusing(sweeps)
+
+
+def test_verdicts(sweeps):
+    toy = sweeps["toy"]
+    assert ablation_text.verdict(toy, "focused", "euclidean") == (
+        "CM-DML (focused) is better than plain Euclidean. H differs by +0.100 (+0.050 to +0.150, 3 seeds).")
+    assert "is **worse** than CXR-ML-GZSL ranking" in ablation_text.verdict(toy, "focused", "ranking")
+    assert "is better than CXR-ML" in ablation_text.verdict(toy, "focused", "ranking", split="default")
+    assert "cannot be told apart" in ablation_text.verdict(toy, "focused", "gamma0_alpha75")
+    assert ablation_text.verdict(toy, "ale", "bce") == "ALE and cross-entropy have no seed in common yet."
+
+
+def test_rivals_are_asked_under_both_protocols(sweeps):
+    lines = ablation_text.rivals(sweeps).splitlines()[2:]
+    assert [line.partition(":")[0] for line in lines] == ["* **toy**, `abnormal`", "* **toy**, `all`"] * 2
+    assert "ranking" in lines[0] and "Euclidean" in lines[2]
+    assert ablation_text.rivals({}) == "*What to see:*\n\nnothing yet: there are no results."
+
+
+def test_what_the_text_is_worth(sweeps):
+    (line,) = ablation_text.told(sweeps).splitlines()[2:]
+    assert line == ("* **toy**: U with `shuffled` is 0.45 (0.35–0.55); the interval includes 0.5. The true "
+                    "descriptions differ from it by +0.200 (+0.100 to +0.300).")  # fmt: skip
+    methods = sweeps["toy"]["methods"]
+    methods.loc[methods.method.eq("shuffled"), "high"] = 0.49
+    assert "the interval does **not** include 0.5" in ablation_text.told(sweeps)
+    signs = sweeps["toy"]["paired"].assign(method="signs").replace("euclidean", "bce_signs")
+    sweeps["toy"]["paired"] = pd.concat([sweeps["toy"]["paired"], signs])
+    assert ablation_text.told(sweeps).splitlines()[-1] == (
+        "* **toy**, all told signs: H of CM-DML minus H of cross-entropy told signs +0.100 (+0.050 to +0.150).")
+    assert ablation_text.told({}).endswith("Nothing yet: no control was run.")
+
+
+def test_what_else_was_tried(sweeps):
+    table = ablation.others(sweeps)
+    assert table.index.tolist() == [("toy", "γ = 0, α = 0.75"), ("toy", "γ = 2, α = 0.5"), ("toy", "τ halved")]
+    row = table.loc[("toy", "τ halved")]
+    assert row["U: own minus this"] == "+0.400 (+0.300 to +0.500)" and row.iloc[-1] == "+0.400"
+    text = ablation_text.readings(sweeps)
+    assert "of 5 readings and settings" in text
+    assert "rank first τ halved (0.700), plain Euclidean (0.400), γ = 0" in text
+    assert text.endswith("The study's own is number 4 (0.300), plain Euclidean number 2 (0.400).")
+    sweeps["toy"]["paired"] = sweeps["toy"]["paired"][:0]
+    assert ablation.others(sweeps) is None
+
+
+def test_stacking_and_its_area(sweeps):
+    assert ablation.stacking(sweeps["toy"]).seen.tolist() == [0.1]
+    assert ablation.ausuc(sweeps)["toy"]["CM-DML (focused)"] == "0.350 (0.330–0.380)"
+    assert list(ablation.ausuc(sweeps).index)[:2] == ["CM-DML (focused)", "plain Euclidean"]
+
+
+def test_in_short(sweeps):
+    text = ablation_text.in_short(sweeps)
+    start = text.index("* **toy**, random split")
+    assert text[start:].splitlines()[:4] == [
+        "* **toy**, random split. CM-DML's H is", "  * better than: plain Euclidean; shuffled texts; τ halved.",
+        "  * not told apart from: γ = 0, α = 0.75; γ = 2, α = 0.5.", "  * worse than: CXR-ML-GZSL ranking."]
+    assert text.startswith("* **toy**, default split. CM-DML's H is\n  * better than: plain Euclidean; ")
+    hardly = text[text.index("**Hardly trained"):]
+    assert "shuffled texts (toy, random split, S = 0.55); τ halved (toy, random split, S = 0.35)." in hardly
+    assert "random (toy" not in hardly and "γ = 0" not in hardly  # trains nothing; near enough
+    assert ablation_text.in_short({}).startswith("No results yet.\n\nIntervals are not corrected")

@@ -1,0 +1,105 @@
+"""Two processes on the CPU train what one does: same order, same losses, same weights; killed, they go on."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+import torch
+from conftest import make_tiny
+from safetensors.numpy import load_file
+from torch import nn
+
+from cmdml import distributed, launch
+from cmdml.config import TrainConfig
+from cmdml.distributed import Team
+from cmdml.findings import KEYS, findings_of, split_findings
+from cmdml.radiographs import partition
+from cmdml.semantics import semantic_vectors
+from cmdml.training import fit
+
+# Without dropout, of which every process draws its own masks. 25 does not divide the films: batches are uneven. AdamW
+# divides by the gradient's size, so rounding reaches the weights in proportion to the learning rate.
+CONFIG = TrainConfig(backbone="small_cnn", dim=8, hidden=8, dropout=0.0, epochs=2, batch_size=25, lr=3e-4, seed=3,
+                     objective="focused_tau")  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory):
+    return make_tiny(tmp_path_factory.mktemp("films") / "radiographs", n=240)
+
+
+@pytest.fixture(scope="module")
+def alone(films, tmp_path_factory):
+    findings = split_findings(KEYS, "default")
+    vectors = semantic_vectors(findings_of(KEYS), "signs")
+    out = tmp_path_factory.mktemp("alone") / "training"
+    return fit(partition(films, findings), vectors, CONFIG, out, progress=False, accelerator="cpu")
+
+
+def job(films, out, config=CONFIG):
+    return {"radiographs": str(films.folder), "unseen": list(split_findings(KEYS, "default").unseen),
+            "semantics": "signs", "config": config, "out": str(out), "accelerator": "cpu"}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def two(films, tmp_path_factory):
+    return launch.launch(job(films, tmp_path_factory.mktemp("two") / "training"), devices=2)
+
+
+def test_the_parts_of_a_batch_are_the_batch():
+    for n in (1, 2, 7, 64, 65):
+        for size in (1, 2, 3):
+            teams = [Team(rank, size) for rank in range(size)]
+            rows = np.concatenate([np.arange(n)[team.part(n)] for team in teams])
+            assert rows.tolist() == list(range(n))
+            values = np.arange(n) ** 2.0
+            means = [values[t.part(n)].mean() * t.weight(n) for t in teams if values[t.part(n)].size]
+            assert sum(means) / size == pytest.approx(values.mean())
+
+
+def test_alone_nothing_changes():
+    assert distributed.join("cpu") == Team() and Team().weight(5) == 1.0 and Team().part(5) == slice(0, 5)
+    norm, images = nn.BatchNorm2d(3), torch.randn(4, 3, 5, 5)
+    whole = distributed.over_the_whole_batch(nn.Sequential(nn.BatchNorm2d(3)))
+    assert isinstance(whole[0], distributed.WholeBatchNorm2d)
+    torch.testing.assert_close(whole(images), norm(images), rtol=0, atol=0)
+
+
+def test_two_processes_train_what_one_does(alone, two):
+    one, other = load_file(alone.out / "weights.safetensors"), load_file(two / "weights.safetensors")
+    assert one.keys() == other.keys()
+    for name, value in one.items():
+        np.testing.assert_allclose(other[name], value, atol=1e-5, err_msg=name)
+    import pandas as pd
+
+    history = [pd.read_csv(folder / "history.csv").drop(columns="seconds") for folder in (alone.out, two)]
+    np.testing.assert_allclose(history[1], history[0], atol=1e-5)
+    assert json.loads((two / "config.json").read_text()) == json.loads((alone.out / "config.json").read_text())
+
+
+def test_killed_and_started_again_they_end_as_if_never_killed(films, two, tmp_path):
+    """Killed after the first epoch's checkpoint."""
+    out = tmp_path / "training"
+    stop = "import sys, os; from cmdml import training, launch; save = training.save_checkpoint\n" \
+           "def once(*a): save(*a); os._exit(9)\n" \
+           "training.save_checkpoint = once; launch.main(sys.argv[1])"  # fmt: skip
+    text = json.dumps(job(films, out, asdict(CONFIG)))
+    script = tmp_path / "stop.py"
+    script.write_text(stop)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script), text]
+    killed = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    assert killed.returncode and (out / "checkpoint.safetensors").exists() and not (out / "seal.json").exists()
+    launch.launch(job(films, out), devices=2)
+    assert not (out / "checkpoint.safetensors").exists()
+    for name, value in load_file(two / "weights.safetensors").items():
+        np.testing.assert_array_equal(load_file(out / "weights.safetensors")[name], value, err_msg=name)
+
+
+def test_what_stops_a_process_arrives_in_one_sentence(films, tmp_path):
+    with pytest.raises(ValueError, match="training stopped.*gama"):
+        launch.launch(job(films, tmp_path / "out", {"gama": 1.0}), devices=2)
+    assert not (tmp_path / "out").exists()

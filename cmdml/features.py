@@ -75,7 +75,8 @@ def extract(
         torch.manual_seed(seed)
         extractor = extractor if own else VisualExtractor(backbone, weights).eval()
     about = provenance(extractor, backbone, "" if own else weights, None if own else seed) | {"size": size}
-    about |= {"radiographs_sha256": radiographs.card["sha256"]} | ({"layers": {"last": extractor.features}} if own else {})
+    about |= {"layers": {"last": extractor.features}} if own else {}
+    about |= {"radiographs_sha256": radiographs.card["sha256"]}
     layers, key = about["layers"], hashlib.sha256(json.dumps([FORMAT, about], sort_keys=True).encode()).hexdigest()
     if (present := _present(folder, key)) is not None:
         return present

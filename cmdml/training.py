@@ -100,7 +100,7 @@ def fit(
     accelerator : str
         Fabric's: "auto", "cpu", "cuda".
     start : callable, optional
-        Gives the untrained model other weights, in place; for trainings in memory, since no configuration tells it.
+        Gives the untrained model other weights, in place; in memory only, since no configuration tells it.
 
     Returns
     -------
@@ -114,11 +114,7 @@ def fit(
     """
     _check_data(partition, config)
     if out is None:
-        kept = _Training(partition, vectors, config, accelerator)
-        if start:
-            start(kept.model)
-        kept.run(lambda: None)
-        return TrainedRun(kept.model.eval(), pd.DataFrame(kept.state["history"]), kept.embeddings(), None)
+        return _in_memory(_Training(partition, vectors, config, accelerator), start)
     if start:
         raise ValueError("start is for trainings in memory: leave `out` away")
     out, team = Path(out), join(accelerator)
@@ -138,6 +134,13 @@ def fit(
         checkpoint.unlink(missing_ok=True)
     team.wait()
     return load_run(out)
+
+
+def _in_memory(kept: "_Training", start) -> TrainedRun:
+    if start:
+        start(kept.model)
+    kept.run(lambda: None)
+    return TrainedRun(kept.model.eval(), pd.DataFrame(kept.state["history"]), kept.embeddings(), None)
 
 
 class _Training:

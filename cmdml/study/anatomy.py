@@ -24,7 +24,7 @@ from cmdml.study import permutations, run
 from cmdml.study.design import nearest_neighbours
 from cmdml.study.results import publish
 from cmdml.study.rotation import Rotation, films_of, folder
-from cmdml.study.rotation_jobs import made_by, results_folder
+from cmdml.study.rotation_plan import made_by, results_folder
 from cmdml.study.scorers import methods
 
 COLUMNS = {"none": (), "view": ("view",), "source": ("source_repo",), "source_view": ("source_repo", "view")}

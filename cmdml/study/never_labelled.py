@@ -18,6 +18,7 @@ from cmdml.evaluation.metrics import age_bands, bootstrap_weights
 from cmdml.evaluation.strata import stratified_auroc, stratum_numbers
 from cmdml.findings import KEYS
 from cmdml.semantics import signs_vector
+from cmdml.sources.label_tables import label_table
 from cmdml.study.rotation import Rotation
 from cmdml.study.scorers import Scorer
 
@@ -52,8 +53,6 @@ class NeverScorer(Scorer):
 
 def truth_of(name: str, images, root: Path) -> np.ndarray:
     """(N,) 1, 0, or NaN where nobody looked, or where the table is not there."""
-    from cmdml.study.truth import label_table
-
     if name != "Fracture":
         return label_table(root / "labels_cxr_lt.csv", images, [name])[name].to_numpy()
     if not (root / "labels_radiologists_4.csv").is_file():

@@ -26,34 +26,17 @@ import pandas as pd
 
 from cmdml.evaluation import anatomy
 from cmdml.findings import KEYS
-from cmdml.sources import reading
 from cmdml.sources.decoding import cores
+from cmdml.sources.label_tables import label_table
 from cmdml.study import run
 from cmdml.study.anatomy import ILLNESS, Scores
+from cmdml.study.never_labelled import never_labelled
 from cmdml.study.results import publish
 
 METHODS = ("focused", "focused_description", "eszsl", "eszsl_description", "nearest", "mean_of_seen", "normality",
            "view", "age", "ceiling")  # fmt: skip
 LEAST = 10  # positives by either truth
 TABLES = ("labels_cxr_lt", "labels_radiologists_14", "labels_radiologists_4")
-
-
-def label_table(path, images, columns) -> pd.DataFrame:
-    """0/1 columns of a label table for these ``images``, NaN for films that it does not list.
-
-    Raises
-    ------
-    ValueError : a column is missing, an image is listed twice, or a value is neither 0 nor 1.
-    """
-    raw = reading.read_csv(Path(path), ["image", *columns])
-    twice = raw["image"][raw["image"].duplicated()]
-    if len(twice):
-        raise ValueError(f"{path}: {twice.iloc[0]} is listed twice; keep one of its rows")
-    for name in columns:
-        odd = raw[~raw[name].isin(["0", "1"])]
-        if len(odd):
-            raise ValueError(f"{path}: {odd['image'].iloc[0]} has {name} {odd[name].iloc[0]!r}; expected 0 or 1")
-    return raw.set_index("image")[list(columns)].astype(float).reindex(list(images)).reset_index(drop=True)
 
 
 def judged(scores: Scores, labels: np.ndarray, rows: np.ndarray, findings, protocols=("abnormal", "all"),
@@ -119,8 +102,6 @@ def radiologists(scores: Scores, root: Path) -> pd.DataFrame:
 def _part(given) -> pd.DataFrame:
     profile, folder, table = given
     if table == "never":
-        from cmdml.study.never_labelled import never_labelled
-
         return never_labelled(profile, folder)
     return {"emphysema": emphysema, "radiologists": radiologists}[table](Scores(profile, METHODS), folder)
 

@@ -15,7 +15,7 @@ from sklearn.metrics import roc_auc_score
 from cmdml.evaluation.anatomy import holm
 from cmdml.files import sha256
 from cmdml.findings import KEYS, findings_of
-from cmdml.study import anatomy, rotation_jobs
+from cmdml.study import anatomy, rotation_plan
 from cmdml.study.anatomy import Scores, collect
 from cmdml.study.scorers import methods
 
@@ -265,13 +265,13 @@ def test_scores_of_another_plan_are_refused_and_what_only_counts_may_change(rota
 
 def test_tables_of_some_designs_do_not_replace_those_of_more(rotation_profile, tmp_path, monkeypatch, capsys):
     profile = rotation_profile | {"parameters": rotation_profile["parameters"] | {"run_dir": str(tmp_path / "runs")}}
-    monkeypatch.setattr(rotation_jobs, "ROOT", tmp_path)
+    monkeypatch.setattr(rotation_plan, "ROOT", tmp_path)
     committed = tmp_path / "data/results/rotation-made"
-    assert rotation_jobs.results_folder(profile, [1]) == committed
+    assert rotation_plan.results_folder(profile, [1]) == committed
     committed.mkdir(parents=True)
     (committed / "manifest.json").write_text(json.dumps({"designs": [1, 2]}))
-    assert rotation_jobs.results_folder(profile, [1, 2, 3]) == committed and not capsys.readouterr().out
-    assert rotation_jobs.results_folder(profile, [1]) == tmp_path / "runs/rotation/tables"
+    assert rotation_plan.results_folder(profile, [1, 2, 3]) == committed and not capsys.readouterr().out
+    assert rotation_plan.results_folder(profile, [1]) == tmp_path / "runs/rotation/tables"
     assert "holds designs 2, too, and stays as it is" in capsys.readouterr().out
 
 

@@ -7,12 +7,13 @@ from safetensors import safe_open
 from sklearn.metrics import roc_auc_score
 
 from cmdml.findings import KEYS, load_attributes
+from cmdml.sources.label_tables import label_table
 from cmdml.study import never_labelled, truth
 from cmdml.study.anatomy import Scores
 from cmdml.study.never_labelled import SIGNS, NeverScorer
 from cmdml.study.never_labelled import never_labelled as never
 from cmdml.study.rotation import Rotation
-from cmdml.study.truth import emphysema, judged, label_table, radiologists
+from cmdml.study.truth import emphysema, judged, radiologists
 
 ONLY = ["focused", "eszsl", "mean_of_seen"]
 

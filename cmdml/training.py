@@ -95,12 +95,9 @@ def fit(
         Run folder. A finished run of the same configuration is loaded; an interrupted one continues after its last
         whole epoch and ends, on the CPU, bit-identical to one that was never interrupted. Without it, training stays in
         memory and shows no progress.
-    progress : bool
-        Show a bar, if there is a folder.
-    accelerator : str
-        Fabric's: "auto", "cpu", "cuda".
-    start : callable, optional
-        Gives the untrained model other weights, in place; in memory only, since no configuration tells it.
+    progress : show a bar, if there is a folder.
+    accelerator : Fabric's: "auto", "cpu", "cuda".
+    start : gives the untrained model other weights, in place; in memory only, since no configuration tells it.
 
     Returns
     -------

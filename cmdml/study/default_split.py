@@ -4,7 +4,8 @@
 methods of the profile's rotation, heads as the profile's parameters say, on the set's own split of patients with the
 unseen findings of ``default``. Once with all sources, once without ``exclude_sources``: as soon as training films with
 an unseen finding are dropped, all that is left of those two is normal, while they hold most of the test pneumonias. At
-the profile's size, without films that were smaller where they came from, and at 64 px with them.
+the profile's size, without films that were smaller where they came from, and at 64 px with them. With ``64`` as a
+third argument, the films of the two sources are not extracted at the profile's size; all others are there already.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from cmdml.sources import nih
 from cmdml.sources.decoding import cores
 from cmdml.study import run
 from cmdml.study.results import publish
-from cmdml.study.rotation import Rotation
+from cmdml.study.rotation import Rotation, films_of
 from cmdml.study.scorers import Scorer
 
 METHODS = ("focused", "focused_description", "focused_shuffled", "eszsl", "nearest", "mean_of_seen", "normality",
@@ -140,28 +141,42 @@ def measured(profile: dict, films: FeatureSet, about: dict, methods=METHODS, see
     return {"values": pd.DataFrame(values), "sources": sides, "settings": pd.DataFrame(settings)}
 
 
-def _part(given) -> dict[str, pd.DataFrame]:
+def jobs(profile: dict, sizes) -> list[tuple[int, str]]:
+    """(size, sources) of every part: both at each of ``sizes``, and what needs no film at the profile's own size."""
+    own = profile["parameters"]["size"]
+    return [(size, sources) for size in (own, SMALL) for sources in ("all", "without two")
+            if size in sizes or (size, sources) == (own, "without two")]  # fmt: skip
+
+
+def _part(given) -> tuple[dict[str, pd.DataFrame], str]:
     profile, root, size, sources = given
-    films = films_at(profile, root, size)
-    if sources == "without two":
-        films = without(films, profile["parameters"]["exclude_sources"])
-    return measured(profile, films, {"set": f"{size} px", "sources": sources})
+    if sources == "without two" and size == profile["parameters"]["size"]:
+        films = films_of(profile)
+    else:
+        films = films_at(profile, root, size)
+        films = without(films, profile["parameters"]["exclude_sources"]) if sources == "without two" else films
+    return measured(profile, films, {"set": f"{size} px", "sources": sources}), films.card["sha256"]
 
 
-def main(name: str, root: str) -> Path:
+def main(name: str, root: str, *sizes: str) -> Path:
     """Extract, score, write; returns the folder."""
     started, profile = datetime.now(UTC), run.load_profile(name)
-    sets = {f"{size} px": films_at(profile, root, size) for size in (profile["parameters"]["size"], SMALL)}
-    jobs = [(profile, root, size, sources) for size in (profile["parameters"]["size"], SMALL)
-            for sources in ("all", "without two")]  # fmt: skip
+    parts = jobs(profile, [int(size) for size in sizes] or (profile["parameters"]["size"], SMALL))
+    for size in {size for size, sources in parts if sources == "all"}:
+        films_at(profile, root, size)  # before, so that no two processes extract the same films
     with ProcessPoolExecutor(cores()) as pool:
-        parts = list(pool.map(_part, jobs))
-    tables = {table: pd.concat([part[table] for part in parts]) for table in parts[0]}
+        done = list(pool.map(_part, [(profile, root, *part) for part in parts]))
+    return write(profile, name, parts, done, started, " ".join(["", *sizes]))
+
+
+def write(profile: dict, name: str, parts, done, started, sizes: str = "") -> Path:
+    """Tables and manifest of all parts."""
+    tables = {table: pd.concat([one[table] for one, _ in done]) for table in done[0][0]}
     about = {
-        "profile": name, "started": started, "command": f"python -m cmdml.study.default_split {name} NIH_ROOT",
+        "profile": name, "started": started, "command": f"python -m cmdml.study.default_split {name} NIH_ROOT{sizes}",
         "parameters": {k: v for k, v in profile["parameters"].items() if k not in ("nih_root", "npz", "run_dir")},
-        "features_sha256": {size: films.card["sha256"] for size, films in sets.items()},
-        "films": {size: len(films) for size, films in sets.items()}, "methods": list(METHODS),
+        "features_sha256": {f"{size} px, {which}": one for (size, which), (_, one) in zip(parts, done, strict=True)},
+        "methods": list(METHODS), "seeds": profile["rotation"]["designs"][:SEEDS],
     }  # fmt: skip
     out = run.resolve(f"data/results/default-{name}")
     return publish(out, tables, lambda folder, **names: run.manifest(folder, **about, **names))

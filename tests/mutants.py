@@ -1,12 +1,19 @@
 """Plant bugs in the package, one at a time, and see whether the tests notice: ``make mutants``.
 
 Every mutant changes one place: a comparison, an operator, a constant, a condition, a keyword argument, a statement
-that is left out. They are drawn with a seed, as evenly over the files as their number of places allows. The tests
-that mirror the file run first, then those of its folder, then all; the first failure kills the mutant. Results go to
-a file of JSON lines, one a mutant, so that an interrupted run goes on where it stopped; a mutant whose file has
-changed since is run again.
+that is left out. They are drawn with a seed, as evenly over the files as their number of places allows. Docstrings,
+type hints, error sentences, `__all__`, what is printed or logged and the looks of figures are left alone.
 
-    python tests/mutants.py --count 200 --seed 0 --out runs/mutants/0.jsonl
+The test files that are called after a module run first (``tests/test_loss*.py`` for ``cmdml/loss.py``,
+``tests/sources/test_phantom*.py`` for the folder ``cmdml/sources/phantom``), then those that import it, fastest first;
+the first failure kills the mutant. ``--all`` asks the slow and the unrelated ones, too. Every test file is timed once
+on the package as it is: one that fails there is not asked, and a mutant that takes five times as long is killed.
+
+All runs in copies of the tracked files, so that work in the checkout may go on. Results go to a file of JSON lines,
+one a mutant, and the table to a Markdown file beside it, so that an interrupted run goes on where it stopped; a mutant
+whose file has changed since is run again.
+
+    python tests/mutants.py --count 200 --seed 0 --jobs 2 --out runs/mutants/0.jsonl
 """
 
 from __future__ import annotations
@@ -18,14 +25,16 @@ import hashlib
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -36,6 +45,11 @@ OPERATE = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.M
 # What a test cannot or need not notice: words for people, looks of figures, type hints, progress bars.
 QUIET = {"desc", "unit", "postfix", "title", "label", "fontsize", "color", "colour", "lw", "ls", "alpha", "pad",
          "disable", "progress", "refresh", "stacklevel", "figsize", "encoding", "ensure_ascii", "indent"}  # fmt: skip
+
+SAID = {"print", "warn", "warning", "info", "debug", "log", "set_postfix", "tick_params", "set_title", "set_xlabel",
+        "grid"}  # fmt: skip
+SLOW = 60  # seconds: a test file that takes longer is asked only if it is called after the module
+PATIENT = 5  # times what a test file takes on the package as it is
 
 
 def places(tree: ast.AST) -> list[tuple[ast.AST, str]]:
@@ -61,7 +75,7 @@ def places(tree: ast.AST) -> list[tuple[ast.AST, str]]:
             found.append((node, "constant"))
         elif isinstance(node, ast.Call) and any(k.arg and k.arg not in QUIET for k in node.keywords):
             found.append((node, "keyword"))
-        elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) and "print" not in ast.dump(node)[:90]:
+        elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) and _called(node.value) not in SAID:
             found.append((node, "statement"))
     return found
 
@@ -72,14 +86,23 @@ def _unseen(node) -> list[ast.AST]:
         return [node]
     if isinstance(node, ast.keyword) and node.arg in QUIET:
         return [node]
+    if isinstance(node, ast.Call) and _called(node) in SAID:
+        return [node]
+    if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "__all__":
+        return [node]
     if isinstance(node, ast.AnnAssign):
         return [node.annotation]
     if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
         return [node]
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-        hints = [a.annotation for a in [*node.args.args, *node.args.kwonlyargs] if a.annotation]
+        given = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs, node.args.vararg, node.args.kwarg]
+        hints = [a.annotation for a in given if a and a.annotation]
         return [*hints, *([node.returns] if node.returns else [])]
     return []
+
+
+def _called(call: ast.Call) -> str:
+    return getattr(call.func, "attr", getattr(call.func, "id", ""))
 
 
 def _text(node) -> bool:
@@ -140,43 +163,107 @@ def draw(count: int, seed: int, only: str = "") -> list[dict]:
     return mutants
 
 
-def rooms(file: str) -> list[list[str]]:
-    """Which tests to ask, in turn: the file's own, its folder's, all."""
-    inside = Path(file).relative_to("cmdml")
-    own = Path("tests") / inside.parent / f"test_{inside.stem}.py"
-    asked = [[str(own)]] if (ROOT / own).exists() else []
-    if len(inside.parts) > 1 and (ROOT / "tests" / inside.parts[0]).is_dir():
-        asked.append([str(Path("tests") / inside.parts[0])])
-    return [*asked, []]
+def rooms(file: str) -> tuple[list[str], list[str]]:
+    """Test files called after a module or its folder, and the others that import it."""
+    inside = Path(file).relative_to("cmdml").with_suffix("")
+    patterns = [f"{inside.parent}/test_{inside.name}*.py"]
+    if len(inside.parts) > 2:  # sources/phantom/signs: tests/sources/test_phantom.py
+        patterns.append(f"{inside.parent.parent}/test_{inside.parent.name}*.py")
+    own = sorted({path for pattern in patterns for path in (ROOT / "tests").glob(pattern)})
+    name = ".".join(("cmdml", *inside.parts)).removesuffix(".__init__")
+    last = name.rpartition(".")[2]
+    asks = re.compile(rf"{re.escape(name)}\b|from {re.escape(name.rpartition('.')[0])} import .*\b{last}\b")
+    others = [path for path in sorted((ROOT / "tests").rglob("test_*.py"))
+              if path not in own and asks.search(path.read_text(encoding="utf-8"))]  # fmt: skip
+    if not own and not others:  # nobody knows it by name: its whole room
+        others = sorted((ROOT / "tests" / inside.parent).glob("test_*.py"))
+    return [str(path.relative_to(ROOT)) for path in own], [str(path.relative_to(ROOT)) for path in others]
 
 
-def run(mutant: dict, work: Path, python: str, limit: float) -> dict:
-    """Kill a mutant in a copy of the tree; returns its row."""
-    target, started = work / mutant["file"], time.monotonic()
-    kept = target.read_text()
-    target.write_text(mutant["source"])
-    row = {key: mutant[key] for key in ("id", "file", "line", "what")} | {"killed": False, "by": ""}
+def ask(test: str, work: Path, limit: float) -> tuple[str, float]:
+    """What a test file says of the tree in ``work``: "" if it passes, else the first failure; and its seconds."""
     environment = os.environ | {"PYTHONPATH": str(work), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1",
                                 "HYPOTHESIS_STORAGE_DIRECTORY": str(work / ".hypothesis")}  # fmt: skip
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-n", "0", "-p", "no:cacheprovider", test]
+    started = time.monotonic()
+    process = subprocess.Popen(command, cwd=work, env=environment, stdout=subprocess.PIPE, text=True,
+                               stderr=subprocess.STDOUT, start_new_session=True)  # fmt: skip
     try:
-        for chosen in rooms(mutant["file"]):
-            command = [python, "-m", "pytest", "-x", "-q", "-n", "0", "-p", "no:cacheprovider", *chosen]
-            process = subprocess.Popen(command, cwd=work, env=environment, stdout=subprocess.PIPE, text=True,
-                                       stderr=subprocess.STDOUT, start_new_session=True)  # fmt: skip
-            try:
-                said, _ = process.communicate(timeout=limit)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.communicate()
-                row |= {"killed": True, "by": "time"}
-                break
-            if process.returncode not in (0, 5):
-                failed = [line for line in said.splitlines() if line.startswith(("FAILED", "ERROR"))]
-                row |= {"killed": True, "by": failed[0][:160] if failed else "error"}
+        said, _ = process.communicate(timeout=limit)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        return f"{test}: no end after {limit:.0f} s", time.monotonic() - started
+    failed = [line for line in said.splitlines() if line.startswith(("FAILED", "ERROR"))]
+    fine = process.returncode in (0, 5)
+    return "" if fine else (failed[0][:160] if failed else f"{test}: error"), time.monotonic() - started
+
+
+class Times:
+    """Seconds of every test file on the package as it is, kept beside the results; -1 for one that fails there."""
+
+    def __init__(self, file: Path):
+        self.file, self.lock = file, threading.Lock()
+        self.seconds = json.loads(file.read_text()) if file.exists() else {}
+
+    def of(self, test: str, work: Path) -> float:
+        if test not in self.seconds:
+            failed, seconds = ask(test, work, 1800)
+            if failed:
+                print(f"NOT ASKED {failed} (on the package as it is)", flush=True)
+            with self.lock:
+                self.seconds[test] = -1 if failed else round(seconds, 1)
+                self.file.write_text(json.dumps(self.seconds, indent=1))
+        return self.seconds[test]
+
+
+def run(mutant: dict, work: Path, times: Times, everything: bool) -> dict:
+    """Ask the tests about a mutant in a copy of the tree; returns its row."""
+    own, others = rooms(mutant["file"])
+    known = {test: times.of(test, work) for test in [*own, *others]}
+    chosen = sorted(own, key=known.get) + sorted((t for t in others if known[t] <= SLOW), key=known.get)
+    if everything:
+        every = (str(path.relative_to(ROOT)) for path in sorted((ROOT / "tests").rglob("test_*.py")))
+        chosen += [test for test in every if test not in chosen]
+    target, started = work / mutant["file"], time.monotonic()
+    kept = target.read_text()
+    row = {key: mutant[key] for key in ("id", "file", "line", "what")} | {"killed": False, "by": "", "asked": 0}
+    try:
+        for test in chosen:
+            target.write_text(kept)
+            usual = times.of(test, work)
+            if usual < 0:
+                continue
+            target.write_text(mutant["source"])
+            row["asked"] += 1
+            failed, _ = ask(test, work, max(120, PATIENT * usual))
+            if failed:
+                row |= {"killed": True, "by": failed}
                 break
     finally:
         target.write_text(kept)
     return row | {"seconds": round(time.monotonic() - started, 1)}
+
+
+def table(rows: list[dict]) -> str:
+    """Planted and survived by file, and every survivor, in Markdown."""
+    planted, alive = Counter(r["file"] for r in rows), Counter(r["file"] for r in rows if not r["killed"])
+    lines = ["| file | planted | survived |", "|---|---:|---:|"]
+    lines += [f"| `{file}` | {planted[file]} | {alive[file]} |" for file in sorted(planted)]
+    lines += [f"| all | {len(rows)} | {sum(alive.values())} ({sum(alive.values()) / max(len(rows), 1):.1%}) |", ""]
+    lines += [f"* `{r['file']}:{r['line']}` {r['what']}" + ("" if r["asked"] else " (no test was asked)")
+              for r in rows if not r["killed"]]  # fmt: skip
+    return "\n".join(lines) + "\n"
+
+
+def copy_of_the_tree(to: Path) -> Path:
+    """The tracked files, as they stand in the checkout, and those that git does not know yet."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    for name in subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines():
+        if (ROOT / name).is_file():
+            (to / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, to / name)
+    return to
 
 
 def main() -> None:
@@ -185,7 +272,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the draw")
     parser.add_argument("--only", default="", help="part of a path, e.g. cmdml/loss")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="mutants at a time")
-    parser.add_argument("--limit", type=float, default=300, help="seconds for one run of tests; more kills the mutant")
+    parser.add_argument("--all", action="store_true", help="ask all tests about a survivor, slow ones, too")
     parser.add_argument("--out", type=Path, default=ROOT / "runs/mutants/results.jsonl")
     given = parser.parse_args()
     mutants = draw(given.count, given.seed, given.only)
@@ -193,40 +280,30 @@ def main() -> None:
     lines = given.out.read_text().splitlines() if given.out.exists() else []
     done = {row["id"]: row for row in map(json.loads, lines)}
     todo = [mutant for mutant in mutants if mutant["id"] not in done]
-    print(f"{len(mutants)} mutants, {len(todo)} to run")
+    times = Times(given.out.with_suffix(".times.json"))
+    print(f"{len(mutants)} mutants, {len(todo)} to run", flush=True)
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(given.jobs) as pool:
-        copies = []
-        for job in range(given.jobs):
-            copies.append(Path(folder) / str(job))
-            listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-            for name in listed.splitlines():
-                if (ROOT / name).is_file():
-                    (copies[-1] / name).parent.mkdir(parents=True, exist_ok=True)
-                    shutil.copy2(ROOT / name, copies[-1] / name)
+        copies = [copy_of_the_tree(Path(folder) / str(job)) for job in range(given.jobs)]
 
         def work(mutant):
             place = copies.pop()
             try:
-                return run(mutant, place, sys.executable, given.limit)
+                return run(mutant, place, times, given.all)
             finally:
                 copies.append(place)
 
         with given.out.open("a") as file:
-            for row in pool.map(work, todo):
+            for future in as_completed([pool.submit(work, mutant) for mutant in todo]):
+                row = future.result()
                 done[row["id"]] = row
                 file.write(json.dumps(row) + "\n")
                 file.flush()
+                rows = [done[mutant["id"]] for mutant in mutants if mutant["id"] in done]
+                given.out.with_suffix(".md").write_text(table(rows))
                 state = "killed  " if row["killed"] else "ALIVE   "
-                print(f"{state}{row['file']}:{row['line']}  {row['what']}", flush=True)
-    rows = [done[mutant["id"]] for mutant in mutants]
-    print("\n| file | planted | survived |\n|---|---:|---:|")
-    planted, alive = Counter(r["file"] for r in rows), Counter(r["file"] for r in rows if not r["killed"])
-    for file in sorted(planted):
-        print(f"| `{file}` | {planted[file]} | {alive[file]} |")
-    print(f"| all | {len(rows)} | {sum(alive.values())} ({sum(alive.values()) / max(len(rows), 1):.1%}) |")
-    for row in rows:
-        if not row["killed"]:
-            print(f"* {row['file']}:{row['line']} {row['what']}")
+                said = f"{row['file']}:{row['line']}  {row['what']}  [{row['by']}, {row['seconds']} s]"
+                print(state + said, flush=True)
+    print("\n" + table([done[mutant["id"]] for mutant in mutants]))
 
 
 if __name__ == "__main__":

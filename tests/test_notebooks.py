@@ -3,17 +3,22 @@
 import ast
 import dataclasses
 import re
+import subprocess
+import sys
 
 import nbformat
 import papermill
 import pytest
 import yaml
 
+from cmdml.objectives import OBJECTIVES
 from cmdml.study import run
 from cmdml.training import TrainConfig
 
 NOTEBOOKS = sorted((run.ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
-WIRING = {"profile", "run_dir", "training", "out", "compare", "results", "rotation"}  # filled in by the Snakefile
+# Filled in by the Snakefile.
+WIRING = {"profile", "run_dir", "training", "out", "compare", "results", "rotation", "sweep", "features", "beside"}
+CHAPTERS = ("01_data", "02_semantics", "03_training", "04_evaluation", "05_embeddings")
 DRAWS = re.compile(r"\bplt\.show\(\)|^draw\(", re.M)
 
 pytestmark = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -39,7 +44,7 @@ def defaults(path):
 def test_is_valid_short_and_stripped(path):
     notebook = read(path)
     nbformat.validate(notebook)
-    assert len(notebook.cells) <= 25
+    assert len(code_cells(path)) <= 25
     for cell in code_cells(path):
         assert cell.outputs == [] and cell.execution_count is None
     assert not set(notebook.metadata) - {"kernelspec", "language_info"}
@@ -60,12 +65,14 @@ def test_story_comes_first(path):
     assert notebook.cells[0].cell_type == "markdown" and notebook.cells[0].source.startswith("# ")
     assert "?" in notebook.cells[0].source  # the question that the chapter answers
     assert "*What to see:*" in "".join(cell.source for cell in notebook.cells)
-    assert "Written" in notebook.cells[-1].source
+    assert "Written" in code_cells(path)[-1].source
 
 
 def test_every_parameter_is_typed_and_explained(path):
     source = parameters_cell(path).source
-    for node, line in zip(ast.parse(source).body, source.splitlines(), strict=True):
+    lines = source.splitlines()
+    for node in ast.parse(source).body:
+        line = lines[node.lineno - 1] + ("" if node.end_lineno == node.lineno else lines[node.end_lineno - 1])
         assert isinstance(node, ast.AnnAssign), f"{line}: write `name: type = value  # what it is`"
         assert len(line.partition("  # ")[2]) > 10, f"{line}: say what it is"
         # papermill reads no further than a second `=` in a line and then calls the parameter unknown
@@ -75,8 +82,52 @@ def test_every_parameter_is_typed_and_explained(path):
 
 
 def test_papermill_finds_the_parameters(path):
-    unions = {name for name, kind in run.declared_parameters(path).items() if "|" in kind}
-    assert set(papermill.inspect_notebook(str(path))) | unions == set(defaults(path))
+    assert set(papermill.inspect_notebook(str(path))) == set(defaults(path))
+
+
+def test_the_help_of_the_objective_lists_them_all(path):
+    if path.stem != "03_training":
+        pytest.skip("only the training notebook has an objective")
+    assert papermill.inspect_notebook(str(path))["objective"]["help"] == " | ".join(OBJECTIVES)
+
+
+def test_a_typing_error_is_found_before_anything_heavy_is_loaded(path):
+    if path.stem not in CHAPTERS:
+        pytest.skip("its own chapter")
+    check = code_cells(path)[1].source
+    assert re.findall(r"^(?:from|import) .*", check, flags=re.M) == ["from cmdml.study import run"]
+    loaded = "import sys\nfrom cmdml.study import run\nprint('torch' in sys.modules, 'matplotlib' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", loaded], cwd=run.ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "False"]
+
+
+def test_set_up_is_folded_away_and_code_fits_the_column(path):
+    if path.stem not in CHAPTERS:
+        pytest.skip("its own chapter")
+    for cell in code_cells(path)[:3]:
+        assert "hide-input" in cell.metadata.get("tags", ()), cell.id
+    for cell in code_cells(path):
+        assert not [line for line in cell.source.splitlines() if len(line) > 100], cell.id
+
+
+def test_a_chapter_says_what_is_in_it_and_what_to_take_away(path):
+    if path.stem not in CHAPTERS:
+        pytest.skip("its own chapter")
+    cells = read(path).cells
+    box = re.search(r"```{admonition} In this chapter\n(.*?)```", cells[0].source, re.S)[1]
+    number = path.stem[:2]
+    assert len(re.findall(r"^\* ", box, re.M)) == 3 and f"{{glue:text}}`minutes_{number}` to run" in box
+    assert re.search(r"^\w+ minutes to read\.", box, re.M) and cells[0].source.index("?") < cells[0].source.index("```")
+    last = code_cells(path)[-1].source
+    assert f'glue("minutes_{number}"' in "".join(c.source for c in code_cells(path))
+    assert '"## Take-aways' in last and len(re.findall(r'"\* ', last.partition("Take-aways")[2])) == 3
+
+
+def test_every_chapter_has_a_quiz_of_five(path):
+    (quiz,) = [cell.source for cell in read(path).cells if cell.source.startswith("## Quiz")]
+    questions = re.findall(r"^\*\*(\d)\.\*\* .*\?$", quiz, re.M)
+    answers = re.findall(r"^```{admonition} Answer\n:class: dropdown\n(.{25,}?)^```$", quiz, re.M | re.S)
+    assert questions == list("12345") and len(answers) == 5
 
 
 def test_defaults_have_their_declared_type(path):
@@ -149,7 +200,8 @@ def test_prose_types_no_result(path):
     """Numbers come from code; a decimal in prose is a result that nobody will update."""
     for cell in read(path).cells:
         if cell.cell_type == "markdown":
-            text = re.sub(r"\$.*?\$", "", cell.source, flags=re.S)
+            text = re.sub(r"^```python\n.*?^```$", "", cell.source, flags=re.S | re.M)  # a solution
+            text = re.sub(r"\$.*?\$", "", text, flags=re.S)
             assert not [n for n in re.findall(r"\b\d+\.\d+", text) if n != "0.5"], cell.id  # 0.5 is chance
 
 

@@ -429,3 +429,15 @@ def test_a_start_changes_the_untrained_model_of_a_training_in_memory_alone(tiny_
     assert len(asked) == 1 and np.ptp(done.embeddings["visual"], axis=0).max() < 1e-4  # one place for all films
     with pytest.raises(ValueError, match="in memory: leave `out` away"):
         fit(tiny_partition, vectors, config, tmp_path / "run", progress=False, accelerator="cpu", start=start)
+
+
+def test_a_long_training_says_where_it_stands(tiny_partition, vectors, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(training, "LINE_EVERY", 0)
+    two = dataclasses.replace(CONFIG, epochs=2)
+    history = fit(tiny_partition, vectors, two, tmp_path / "training", accelerator="cpu").history
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("epoch")]
+    assert [line.partition(":")[0] for line in lines] == ["epoch 1 of 2", "epoch 2 of 2"]
+    assert f"loss {history.loss[1]:.3f}, seen validation AUROC {history.val_seen_auroc[1]:.3f}" in lines[1]
+    monkeypatch.setattr(training, "LINE_EVERY", 1e9)
+    fit(tiny_partition, vectors, two, tmp_path / "short", accelerator="cpu")
+    assert "epoch 1" not in capsys.readouterr().out

@@ -38,6 +38,25 @@ def random_scores(shape: tuple[int, int], seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).random(shape)
 
 
+def illness_alone(scores, reference, findings) -> np.ndarray:
+    """One score for every finding: how ill an image looks, (M, C) equal columns.
+
+    Mean over the seen findings of ``(score - mean) / standard deviation``, both taken over ``reference``, images that
+    are not tested. It cannot know which finding is asked, so what a method reaches above it is not mere illness. The
+    same idea on ridge scores is :func:`cmdml.closed_form.mean_of_seen`.
+
+    Parameters
+    ----------
+    scores, reference : (M, C), (R, C) of one trained method; the unseen columns are not read.
+    findings : SeenUnseen
+    """
+    seen = findings.seen_index
+    scores, reference = np.asarray(scores, float)[:, seen], np.asarray(reference, float)[:, seen]
+    spread = reference.std(0)
+    mean = ((scores - reference.mean(0)) / np.where(spread > 0, spread, 1)).mean(1, keepdims=True)
+    return np.repeat(mean, len(findings.keys), axis=1)
+
+
 def source_only(table, findings: Sequence[str], train, rows, columns: Sequence[str] = ("source_repo",), smoothing=1.0):
     """Scores of a control that sees no pixel: how often a label occurs among training images from the same source.
 

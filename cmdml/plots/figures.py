@@ -16,7 +16,6 @@ import seaborn as sns
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from sklearn.metrics import precision_recall_curve, roc_curve
 
 from cmdml.findings import SeenUnseen
 from cmdml.loss import WeightedFocusedEuclideanLoss
@@ -186,16 +185,6 @@ def protocol_scores(positive: np.ndarray, abnormal: np.ndarray, normal: np.ndarr
     return ax
 
 
-def curve(labels: np.ndarray, scores: np.ndarray, ax: Axes, *, kind: str = "roc", **line) -> Axes:
-    """One ROC or precision-recall curve (``kind`` = "roc" | "pr"); a finding without both classes draws nothing."""
-    names = ("1 − specificity", "sensitivity") if kind == "roc" else ("recall", "precision")
-    if 0 < np.sum(labels) < len(labels):
-        x, y = roc_curve(labels, scores)[:2] if kind == "roc" else precision_recall_curve(labels, scores)[1::-1]
-        ax.plot(x, y, **line)
-    ax.set(xlim=(0, 1), ylim=(0, 1.01), aspect="equal", xlabel=names[0], ylabel=names[1])
-    return ax
-
-
 def ranking(ax: Axes, scores: np.ndarray, truth: np.ndarray, findings: SeenUnseen, *, k: int = 5) -> Axes:
     """The k findings that score highest for one radiograph, (C,) scores and labels; a tick marks the true ones."""
     top = np.argsort(-scores, kind="stable")[:k]
@@ -208,27 +197,6 @@ def ranking(ax: Axes, scores: np.ndarray, truth: np.ndarray, findings: SeenUnsee
     missed = [words(findings.keys[i]) for i in np.flatnonzero(truth) if i not in top]
     ax.set_xlabel(fill(f"missed: {', '.join(missed)}", 34) if missed else "", fontsize=8, loc="left")
     ax.set(xlim=(0, 1), ylim=(k - 0.5, -0.5), xticks=[], yticks=[])
-    ax.spines[:].set_visible(False)
-    return ax
-
-
-def projection(points: np.ndarray, colour: Sequence[str], anchors: np.ndarray, findings: SeenUnseen, ax: Axes) -> Axes:
-    """Radiographs (N, 2) as dots and the findings' semantic anchors (C, 2) as stars, named in the margins.
-
-    The names stand in two columns beside the picture, tied to their stars by a thin line: anchors lie close together,
-    and names written at the stars would cover each other.
-    """
-    ax.scatter(*points.T, c=colour, s=7, alpha=0.45, lw=0, rasterized=True)
-    tones = colours(findings)
-    ax.scatter(*anchors.T, marker="*", s=170, c=tones, edgecolors="white", lw=0.9, zorder=4)
-    (left, right), (low, high) = [(a.min(), a.max()) for a in np.concatenate([points, anchors]).T]
-    pad, half, by_x = 0.05 * (right - left), len(anchors) // 2, np.argsort(anchors[:, 0], kind="stable")
-    for side, x, align in ((by_x[:half], left - pad, "right"), (by_x[half:], right + pad, "left")):
-        order = side[np.argsort(anchors[side, 1], kind="stable")]
-        for i, y in zip(order, np.linspace(low, high, len(order) + 2)[1:-1], strict=True):
-            ax.plot([x, anchors[i, 0]], [y, anchors[i, 1]], color=tones[i], lw=0.5, alpha=0.55, zorder=3)
-            ax.text(x, y, f" {words(findings.keys[i])} ", color=tones[i], ha=align, va="center", fontsize=9.5)
-    ax.set(xticks=[], yticks=[])
     ax.spines[:].set_visible(False)
     return ax
 

@@ -59,7 +59,8 @@ def prepare(folder, *, size=64, npz=None, root=None, limit=0, progress=True) -> 
     pixels = shapes["train"][1]
     if not 0 < size <= pixels or pixels % size:
         fits = ", ".join(str(s) for s in range(16, pixels + 1) if pixels % s == 0)
-        raise ValueError(f"{path} holds {pixels} px images, which size={size} does not divide; choose one of {fits}")
+        way_out = f'write SET="size={pixels}", or any of these: {fits}'
+        raise ValueError(f"{path} holds {pixels} px images, which size={size} does not divide; {way_out}")
     total = sum(shape[0] for shape in shapes.values())
     keep = rows_kept({split: shape[0] for split, shape in shapes.items()}, limit)
     table = _table(labels, keep)

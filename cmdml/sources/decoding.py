@@ -37,6 +37,9 @@ _CHUNK, _BLOCK_BYTES = 16, 1 << 22  # images per task; bytes held before they ar
 NON_SQUARE = ("refuse", "pad")
 _PNG = b"\x89PNG\r\n\x1a\n"
 _TURNED = 0x0112  # EXIF's orientation
+# What a set cannot hold, and the way out.
+_DICOM_HINT = "is a DICOM file; a set is made of PNG files: apply its window and save its pixels as 8-bit grey first"
+_COLOUR_HINT = "is a colour image, not a radiograph; take it away, or convert it if it is a grey film saved in colour"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +72,8 @@ def png_header(path: Path) -> PngHeader:
     except OSError as error:
         raise ValueError(f"{path} cannot be read: {brief(error)}; mend that and run again") from error
     if len(head) < 26 or head[:8] != _PNG or head[12:16] != b"IHDR":
-        raise ValueError(f"{path} is not a PNG image; fetch it again or take it away")
+        dicom = read_bytes(path)[128:132] == b"DICM"
+        raise ValueError(f"{path} {_DICOM_HINT if dicom else 'is not a PNG image; fetch it again or take it away'}")
     if head[24] != 8:
         raise ValueError(f"{path} has {head[24]} bits per channel, expected 8-bit grey; convert it or take it away")
     width, height = int.from_bytes(head[16:20], "big"), int.from_bytes(head[20:24], "big")
@@ -86,8 +90,12 @@ def decode(path: Path, size: int, non_square: str = "refuse") -> np.ndarray:
     check(non_square, NON_SQUARE, "non_square")
     path = Path(path)
     data = read_bytes(path)
+    if data[128:132] == b"DICM" and data[:8] != _PNG:
+        raise ValueError(f"{path} {_DICOM_HINT}")
     if data[:8] == _PNG:
-        _check_chunks(path, data)
+        check_png(path, data)
+        if data[24] != 8:
+            raise ValueError(f"{path} has {data[24]} bits per channel, expected 8-bit grey; convert it or take it away")
     try:
         with Image.open(io.BytesIO(data)) as image:
             image.load()
@@ -103,14 +111,24 @@ def decode(path: Path, size: int, non_square: str = "refuse") -> np.ndarray:
     low, high = image.getextrema()
     if low == high:
         raise ValueError(f"{path} is {low} everywhere, no radiograph; fetch it again or take it away")
-    if image.width != image.height:
-        if non_square == "refuse":
-            sides = f"{image.width} x {image.height} px"
-            raise ValueError(f"{path} is {sides}, not square; take it away or use non_square='pad'")
-        side = max(image.size)
-        square = Image.new("L", (side, side), 0)
-        square.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
-        image = square
+    if image.width != image.height and non_square == "refuse":
+        sides = f"{image.width} x {image.height} px"
+        raise ValueError(f"{path} is {sides}, not square; take it away or use non_square='pad'")
+    return reduced(padded(image), size)
+
+
+def padded(image: Image.Image) -> Image.Image:
+    """An image of mode L between black bars, square."""
+    side = max(image.size)
+    if image.width == image.height:
+        return image
+    square = Image.new("L", (side, side), 0)
+    square.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
+    return square
+
+
+def reduced(image: Image.Image, size: int) -> np.ndarray:
+    """A square image as (size, size) uint8, box-filtered."""
     if image.width % size == 0:
         return np.asarray(image.reduce(image.width // size))  # the same filter, without resampling arithmetic
     return np.asarray(image.resize((size, size), Image.Resampling.BOX))
@@ -128,14 +146,14 @@ def _grey(path: Path, image: Image.Image) -> Image.Image:
     if image.mode in ("RGB", "RGBA", "LA"):  # some NIH files are RGBA with three equal channels
         grey, *others = image.split()
         if image.mode != "LA" and any(other.tobytes() != grey.tobytes() for other in others[:2]):
-            raise ValueError(f"{path} is a colour image, not a radiograph; take it away or save it in grey")
+            raise ValueError(f"{path} {_COLOUR_HINT}")
         image = grey
     if image.mode != "L":
         raise ValueError(f"{path}: expected an 8-bit grey PNG, got Pillow mode {image.mode}; convert it to 8 bits")
     return image
 
 
-def _check_chunks(path: Path, data: bytes) -> None:
+def check_png(path: Path, data: bytes) -> None:
     """Compare the CRC of every chunk: Pillow skips that of the pixels."""
     at, kind, view = 8, b"", memoryview(data)
     while kind != b"IEND":
@@ -143,9 +161,6 @@ def _check_chunks(path: Path, data: bytes) -> None:
         end = at + 8 + length
         if zlib.crc32(view[at + 4 : end]) != int.from_bytes(data[end : end + 4], "big") or end + 4 > len(data):
             raise ValueError(f"{path} cannot be read as an image (damaged or cut off at byte {at}); fetch it again")
-        if kind == b"IHDR" and data[at + 16] != 8:
-            bits = data[at + 16]
-            raise ValueError(f"{path} has {bits} bits per channel, expected 8-bit grey; convert it or take it away")
         at = end + 4
 
 

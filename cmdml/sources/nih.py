@@ -99,6 +99,9 @@ def _find_images(root: Path) -> dict[str, Path]:
         if files.setdefault(path.name, path) is not path:
             raise ValueError(f"{path.name} lies in {files[path.name].parent} and in {path.parent}; keep one of them")
     if not files:
+        dicom = next((p for top in root.glob("images*") for p in top.rglob("*.dcm")), None)
+        if dicom:
+            raise FileNotFoundError(f"{dicom} is a DICOM file; a set is made of PNG files: save it as 8-bit grey")
         raise FileNotFoundError(f"{root}: no images*/**/*.png; unpack the NIH archives there (images_001.tar.gz, …)")
     return files
 

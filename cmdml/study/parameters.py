@@ -22,7 +22,12 @@ ABOVE = {"prevalence": 0, "perplexity": 0}
 
 
 def _kind(node: ast.expr):
-    """The type that an annotation stands for: int, float, bool, str, list, list[...], None and unions of these."""
+    """The type that an annotation stands for: int, float, bool, str, list, list[...], None and unions of these.
+
+    A union is written ``int or list[int]``: papermill leaves a parameter with a ``|`` out of ``--help-notebook``.
+    """
+    if isinstance(node, ast.BoolOp) and isinstance(node.op, ast.Or):
+        return reduce(or_, map(_kind, node.values))
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
         return reduce(or_, (_kind(node.left), _kind(node.right)))
     if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name) and node.value.id == "list":
@@ -46,7 +51,7 @@ def checked(name: str, value, annotation: str):
     name : str
         Of the parameter; some have a range.
     annotation : str
-        As it stands in a parameters cell, e.g. ``"int | list[int]"``. It is read, never run.
+        As it stands in a parameters cell, e.g. ``"int or list[int]"``. It is read, never run.
 
     Raises
     ------

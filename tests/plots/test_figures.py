@@ -9,9 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
-from sklearn.metrics import auc, roc_auc_score
 
-from cmdml.findings import KEYS, SeenUnseen
+from cmdml.findings import SeenUnseen
 from cmdml.loss import weighted_focused_euclidean
 from cmdml.plots import figures
 
@@ -144,27 +143,6 @@ def test_per_finding_draws_both_protocols_unseen_below_and_undefined_empty(ax):
     assert np.allclose(ends[0], [0.55, 0.75])
 
 
-@pytest.mark.parametrize("kind", ["roc", "pr"])
-def test_curve_is_that_of_the_scores(ax, generator, kind):
-    labels = generator.integers(0, 2, 200)
-    scores = labels + generator.normal(size=200)
-    figures.curve(labels, scores, ax, kind=kind)
-    x, y = ax.lines[0].get_data()
-    if kind == "roc":
-        assert auc(x, y) == pytest.approx(roc_auc_score(labels, scores))
-    else:
-        assert (
-            (ax.get_xlabel(), ax.get_ylabel()) == ("recall", "precision")
-            and y[0] == pytest.approx(labels.mean())
-            and x[0] == 1
-        )
-
-
-def test_curve_of_an_undefined_finding_is_empty(ax):
-    figures.curve(np.zeros(5), np.arange(5.0), ax)
-    assert not ax.lines
-
-
 def test_protocol_scores_puts_the_finding_on_top(ax):
     figures.protocol_scores(np.array([3.0, 4.0]), np.array([1.0, 2.0]), np.array([0.0]), ax, colour=figures.UNSEEN)
     assert [t.get_text() for t in ax.get_yticklabels()][-1] == "has the finding"
@@ -182,16 +160,6 @@ def test_ranking_orders_ticks_and_names_what_is_missed(ax):
 def test_ranking_survives_equal_scores(ax):
     figures.ranking(ax, np.zeros(4), np.zeros(4), FINDINGS, k=3)
     assert len(ax.texts) == 3 and ax.get_xlabel() == ""
-
-
-def test_projection_names_every_anchor_without_overlap(ax, generator):
-    findings = SeenUnseen(KEYS, ("Edema",))
-    anchors = np.zeros((len(KEYS), 2)) + 1e-3 * generator.random((len(KEYS), 2))  # all in one place: the hardest case
-    figures.projection(generator.normal(size=(50, 2)), ["grey"] * 50, anchors, findings, ax)
-    assert sorted(t.get_text().strip() for t in ax.texts) == sorted(map(figures.words, KEYS))
-    ax.figure.canvas.draw()
-    boxes = [t.get_window_extent() for t in ax.texts]
-    assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
 
 
 def test_distances_mark_the_medians(ax, generator):

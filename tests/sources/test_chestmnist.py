@@ -51,7 +51,7 @@ def test_smaller_sizes_are_box_filtered(tmp_path):
 @pytest.mark.parametrize("size", [0, 13, 56])
 def test_a_size_that_does_not_divide_is_refused(tmp_path, size):
     an_archive(tmp_path / "c.npz")
-    with pytest.raises(ValueError, match=f"28 px images, which size={size} does not divide; choose one of 28"):
+    with pytest.raises(ValueError, match=f'28 px images, which size={size} does not divide; write SET="size=28"'):
         prepare(tmp_path, size=size)
 
 
@@ -170,3 +170,20 @@ def test_a_limit_is_shared_by_the_splits():
     assert chestmnist.rows_kept(COUNTS, 0) == COUNTS == chestmnist.rows_kept(COUNTS, 700)
     assert chestmnist.rows_kept(COUNTS, 35) == {"train": 25, "val": 4, "test": 7}
     assert chestmnist.rows_kept(COUNTS, 1) == {"train": 1, "val": 1, "test": 1}
+
+
+@pytest.mark.parametrize("rows", [49, 51])
+def test_a_header_that_says_another_length_is_refused_though_the_checksum_is_right(tmp_path, rows):
+    """What zip vouches for is not what the array says it holds."""
+    an_archive(tmp_path / "right.npz")
+    with zipfile.ZipFile(tmp_path / "right.npz") as right, zipfile.ZipFile(tmp_path / "c.npz", "w") as wrong:
+        for name in right.namelist():
+            content = right.read(name)
+            if name == "train_images.npy":
+                head = len(content) - 50 * 28 * 28
+                content = content[:head] + (content[head:] * 2)[: rows * 28 * 28]
+            wrong.writestr(name, content)
+        assert wrong.testzip() is None
+    with pytest.raises(ValueError, match=rf"train_images holds {rows * 784:,} bytes, not \(50, 28, 28\); fetch it"):
+        prepare(tmp_path)
+    assert not (tmp_path / "set").exists()

@@ -35,6 +35,10 @@ def animated(path):
     Image.fromarray(film()).save(path, save_all=True, append_images=[Image.fromarray(255 - film())])
 
 
+def dicom(path):
+    path.write_bytes(bytes(128) + b"DICM" + bytes(64))
+
+
 def flipped(path, share):
     Image.fromarray(film()).save(path)
     data = bytearray(path.read_bytes())
@@ -62,6 +66,8 @@ def flipped(path, share):
         (lambda p: p.write_bytes(b""), "cannot be read as an image"),
         (lambda p: p.mkdir(), "is not a regular file"),
         (os.mkfifo, "is not a regular file"),
+        (dicom, "is a DICOM file; a set is made of PNG files: apply its window and save"),
+        (lambda p: Image.fromarray(np.dstack([film(), film().T, film()])).save(p), "convert it if it is a grey film"),
     ],
 )
 def test_what_is_no_film_is_refused_in_one_sentence(tmp_path, save, message):
@@ -76,6 +82,15 @@ def test_what_is_no_film_is_refused_in_one_sentence(tmp_path, save, message):
 def test_headers_are_read_from_regular_files_only(tmp_path, save):
     save(tmp_path / "film.png")
     with pytest.raises(ValueError, match="film.png is not a regular file"):
+        png_header(tmp_path / "film.png")
+
+
+def test_a_dicom_file_is_told_from_a_damaged_one(tmp_path):
+    dicom(tmp_path / "film.png")
+    with pytest.raises(ValueError, match="film.png is a DICOM file"):
+        png_header(tmp_path / "film.png")
+    (tmp_path / "film.png").write_bytes(bytes(300))
+    with pytest.raises(ValueError, match="film.png is not a PNG image"):
         png_header(tmp_path / "film.png")
 
 

@@ -6,6 +6,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -67,6 +68,35 @@ def test_what_snakemake_is_given(monkeypatch):
     assert started(monkeypatch, "sweep", CORES="2", **options) == [("sweep", given, "2")]
     assert started(monkeypatch, "study") == [("study", {"profile": "phantom", "methods": ""}, "all")]
     assert started(monkeypatch, "check", PROFILE="smoke") == []
+
+
+@pytest.mark.parametrize("target", ["study", "book", "sweep", "check"])
+def test_what_no_training_would_take_is_refused_before_snakemake_starts(monkeypatch, target):
+    monkeypatch.setattr(command, "snakemake", lambda *_: pytest.fail("Snakemake was started"))
+    monkeypatch.setattr(command.plan, "plan", lambda *_: [])  # what else would notice
+    refused = {"objective=euclidean gamma=4": "does not use gamma", "source=fantom": "unknown source",
+               "semantics=sings": "did you mean 'signs'", "tune=frozen augment=true": "leave it out"}  # fmt: skip
+    for text, sentence in refused.items():
+        with pytest.raises(ValueError, match=sentence):
+            command.main(target, {"PROFILE": "phantom", "SET": text})
+
+
+def test_the_methods_of_a_sweep_are_checked_where_they_would_be_run(monkeypatch):
+    profile = run.load_profile("phantom", {})
+    profile["sweep"]["methods"]["odd"] = {"objective": "bce", "gamma": 3.0}
+    monkeypatch.setattr(command.profiles, "load_profile", lambda *_: profile)
+    monkeypatch.setattr(command, "snakemake", lambda *_: 0)
+    with pytest.raises(ValueError, match="profile phantom, method odd: objective bce does not use gamma"):
+        command.main("sweep", {})
+    assert command.main("study", {}) == 0
+
+
+def test_a_study_says_how_long_it_took(monkeypatch, capsys):
+    monkeypatch.setattr(command, "time", SimpleNamespace(monotonic=iter([0.0, 400.0]).__next__))
+    started(monkeypatch, "study", PROFILE="smoke")
+    assert capsys.readouterr().out == (
+        "Executed notebooks: runs/smoke/notebooks   Numbers: runs/smoke/evaluation   Time: 7 minutes\n"
+    )
 
 
 def test_a_rotation_is_of_some_designs_and_of_some_methods_alone(monkeypatch):

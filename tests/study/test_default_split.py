@@ -89,4 +89,4 @@ def test_s_u_and_h_are_means_of_auroc_with_patient_intervals():
     draws = [np.mean([roc_auc_score(labels[:, c], one[:, c], sample_weight=w[unit]) for one in scores])
              for w in weights[1:]]  # fmt: skip
     np.testing.assert_allclose([row["low"], row["high"]], np.quantile(draws, [0.025, 0.975]), atol=1e-9)
-    assert row["positives"] == labels[:, c].sum() and set(table.loc["all", "left_out"]) == {"Hernia"}
+    assert row["positives"] == labels[:, c].sum() and set(table.loc["all"]["left_out"]) == {"Hernia"}

@@ -11,7 +11,7 @@ run_dir: str = "y"  # b
 gamma: float = 2.0  # c
 epochs: int = 3  # d
 unseen: str = "default"  # e
-hidden: int | list[int] = 3  # f
+hidden: int or list[int] = 3  # f
 seed: int = 0  # g"""
 
 
@@ -64,7 +64,7 @@ def test_run_dir_wins_where_it_is_said_last(load):
         ("parameters: {gamma: -.inf}", "parameter gamma must be finite, got -inf."),
         ("parameters: {epochs: true}", "parameter epochs must be int, got True (bool)."),
         ("parameters: {epochs: '3'}", "parameter epochs must be int, got '3' (str)."),
-        ("parameters: {hidden: [3, true]}", "parameter hidden must be int | list[int], got [3, True]"),
+        ("parameters: {hidden: [3, true]}", "parameter hidden must be int or list[int], got [3, True]"),
         ("parameters: {seed: -1}", "parameter seed must be at least 0, got -1."),
         ("parameters: {profile: b}", "`profile` is the name of the file"),
         ("parameters: 3", "parameters: must be a valid dictionary, got 3."),

@@ -88,9 +88,10 @@ def test_parameters_that_do_not_fit(injected, sentence):
         run.parameters(history(DECLARED, f"# Parameters\n{injected}\n"))
 
 
+@pytest.mark.parametrize("kind", ["str | list[str] | None", "str or list[str] or None"])
 @pytest.mark.parametrize("value", ["a", ["a", "b"], None])
-def test_parameters_of_several_types(value):
-    cell = "unseen: str | list[str] | None = 'default'"
+def test_parameters_of_several_types(value, kind):
+    cell = f"unseen: {kind} = 'default'"
     assert run.parameters(history(cell, f"# Parameters\nunseen = {value!r}"))["unseen"] == value
     with pytest.raises(ValueError, match="unseen must be str"):
         run.parameters(history(cell, "# Parameters\nunseen = 4"))
@@ -104,6 +105,14 @@ def test_execute(notebook, tmp_path):
     assert [p.name for p in out.parent.iterdir()] == ["out.ipynb"]
     with pytest.raises(ValueError, match="did you mean 'gamma'"):
         run.execute(notebook, out, {"gama": 1})
+
+
+def test_what_cells_print_is_seen_while_they_run_and_injected_values_are_hidden(notebook, tmp_path, capsys):
+    out = run.execute(notebook, tmp_path / "out.ipynb", {"gamma": 1})
+    assert "'gamma': 1.0" in capsys.readouterr().out
+    tags = [cell.metadata.get("tags", []) for cell in nbformat.read(out, 4).cells]
+    assert [t for t in tags if "remove-cell" in t] == [["injected-parameters", "remove-cell"]]
+    assert tags[1] == ["parameters"]
 
 
 def test_a_failing_notebook_is_kept_under_another_name(notebook, tmp_path):
@@ -215,7 +224,7 @@ def test_notebooks_declare_typed_parameters_and_carry_no_output(path):
     declared = run.declared_parameters(path)
     assert {"profile", "run_dir", "seed"} <= set(declared)
     # papermill must read the cell too, or it warns about good names and `--help-notebook` is silent: no second "=" in a
-    # line. What it cannot read is a choice of types.
+    # line, and "or" between two types.
     readable = papermill.inspect_notebook(str(path))
-    assert set(readable) == {name for name, kind in declared.items() if "|" not in kind}
+    assert set(readable) == set(declared)
     assert all(about["help"] for about in readable.values())

@@ -23,7 +23,7 @@ def children(rotation):
         "matched_pair": [f"p{i // 2:02d}" if i < 30 else "" for i in range(n)],
         "original_width": 1000 - 200 * ill + rng.integers(0, 300, n), "original_height": 1000,
         "original_bytes": 400_000 - 100_000 * ill, "sharp": 20 - 3.0 * ill + rng.normal(size=n), "mean_grey": 100.0,
-    }).assign(**dict.fromkeys(KEYS, 0), Pneumonia=ill)  # fmt: skip
+    }).assign(**dict.fromkeys(KEYS, 0) | {"Pneumonia": ill})  # fmt: skip
     pixels = rng.normal(size=(n, rotation.films.pixels.shape[1])).astype(np.float16)
     return FeatureSet(pixels, table, rotation.films.card | {"sha256": "children", "weights_sha256": "w"}, "children")
 

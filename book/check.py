@@ -29,7 +29,9 @@ UNFOLD = """() => {
 TOO_WIDE = """() => {
   const room = document.documentElement.clientWidth;
   if (document.documentElement.scrollWidth <= room) return null;
-  const out = [...document.querySelectorAll('body *')].filter(e => e.getBoundingClientRect().right > room + 1);
+  const clipped = e => e !== document.body && (getComputedStyle(e).overflowX !== 'visible' || clipped(e.parentElement));
+  const out = [...document.querySelectorAll('main *')].filter(e =>
+    e.getBoundingClientRect().right > room + 1 && !clipped(e.parentElement));
   const last = out.find(e => !out.some(other => other !== e && e.contains(other))) || document.body;
   return `${document.documentElement.scrollWidth} px, for one by ${last.outerHTML.slice(0, 100)}`;
 }"""
@@ -130,7 +132,8 @@ class Look:
         from axe_playwright_python.base import AXE_SCRIPT
 
         self.page.evaluate(AXE_SCRIPT)
-        found = self.page.evaluate("() => axe.run({resultTypes: ['violations'], preload: false})")["violations"]
+        asked = {"resultTypes": ["violations"], "preload": False, "iframes": False}
+        found = self.page.evaluate("asked => axe.run(asked)", asked)["violations"]
         return [f"axe {issue['id']} ({issue['impact']}): {issue['help']}: {len(issue['nodes'])} of "
                 f"{json.dumps(issue['nodes'][0]['target'])} {issue['nodes'][0]['html'][:120]}"
                 for issue in found if issue["impact"] in ("serious", "critical")]  # fmt: skip

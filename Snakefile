@@ -11,6 +11,7 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
+from cmdml.findings import KEYS
 from cmdml.features import place
 from cmdml.sources import nih_tables
 from cmdml.study import plan, rotation_jobs, run
@@ -305,19 +306,41 @@ rule sweep:
 
 # One job per design and method: no label of one reaches another. What only counts and compares makes no run stale.
 if ROTATION:
-    COMMITTED = [f"{ROTATION[stem]}{end}" for stem in ("features", "random_features")
+    COMMITTED = [f"{ROTATION[stem]}{end}" for stem in ("features", "random_features") if ROTATION[stem]
                  for end in (".safetensors", ".csv", ".json") if Path(f"{ROTATION[stem]}{end}").is_file()]
-    ONLY_COUNTED = ("designs", "replicates", "permutations", "comparisons")
+    # Where each quadruple trains a network of its own, a job each, and one for the untrained network.
+    OWN = [*map(str, range(len(KEYS))), "random"] if "extractor" in ROTATION else []
+
+    rule rotation_features:
+        input:
+            # Not all that a rotation imports: what scores features makes no network stale.
+            made_from=[*package("import cmdml.training, cmdml.features, cmdml.semantics, cmdml.study.design"),
+                       "cmdml/study/rotation.py", "cmdml/study/rotation_extractors.py", f"{RUN}/radiographs/card.json"],
+        output:
+            f"{RUN}/rotation/{{design}}/features/{{quadruple}}/card.json",
+        params:
+            values=lambda w: json.dumps({**PROFILE["parameters"], "rotation": ROTATION.get("extractor")},
+                                        sort_keys=True),
+            folder=f"{RUN}/rotation/{{design}}/training/{{quadruple}}",
+            profile=PROFILE["name"],
+        wildcard_constraints:
+            design=r"\d+",
+        priority: 2
+        threads: 1
+        shell:
+            RECIPE + "OMP_NUM_THREADS=1 " + PYTHON + " -m cmdml.study.rotate extract {params.profile:q} "
+            "{wildcards.design:q} {wildcards.quadruple:q}"
 
     rule rotation_run:
         input:
             package("import cmdml.study.rotation"),
             COMMITTED,
+            lambda w: [f"{RUN}/rotation/{w.design}/features/{one}/card.json" for one in OWN],
         output:
             f"{RUN}/rotation/{{design}}/{{method}}.safetensors",
         params:
-            plan=json.dumps({name: value for name, value in ROTATION.items() if name not in ONLY_COUNTED},
-                            sort_keys=True),
+            plan=json.dumps({name: value for name, value in ROTATION.items()
+                             if name not in rotation_jobs.ONLY_COUNTED}, sort_keys=True),
             values=parameters("03_training", out=""),
             profile=PROFILE["name"],
         wildcard_constraints:

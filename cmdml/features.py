@@ -43,6 +43,7 @@ def extract(
     progress: bool = True,
     device: str = "cpu",
     seed: int = 0,
+    extractor: VisualExtractor | None = None,
 ) -> FeatureSet:
     """Raw features of every radiograph, in evaluation mode: the pooled channels of `LAYERS`.
 
@@ -59,6 +60,7 @@ def extract(
         "" is the control: random weights from ``seed``.
     batch_size : 16 is half as fast again as 64 on a processor, whose cache holds its maps; a GPU wants more.
     size : pixels; None = as the radiographs are; smaller ones are averaged down, nothing is enlarged.
+    extractor : a network of one's own, in evaluation mode; ``backbone`` then only names it.
 
     Raises
     ------
@@ -67,15 +69,16 @@ def extract(
     OSError
         No space, no permission, or another process is writing the folder; the sentence names path and process.
     """
-    folder, size = Path(folder), size or radiographs.size
+    folder, size, own = Path(folder), size or radiographs.size, extractor is not None
     if size > radiographs.size:
         raise ValueError(f"size {size} is above the radiographs' {radiographs.size} px: nothing is enlarged")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        extractor = VisualExtractor(backbone, weights).eval()
-    about = provenance(extractor, backbone, weights, seed) | {"size": size}
-    about |= {"radiographs_sha256": radiographs.card["sha256"]}
-    layers, key = about["layers"], hashlib.sha256(json.dumps([FORMAT, about], sort_keys=True).encode()).hexdigest()
+        extractor = extractor if own else VisualExtractor(backbone, weights).eval()
+    about = provenance(extractor, backbone, "" if own else weights, None if own else seed) | {"size": size}
+    layers = {"last": extractor.features} if own else about["layers"]
+    about |= {"layers": layers, "radiographs_sha256": radiographs.card["sha256"]}
+    key = hashlib.sha256(json.dumps([FORMAT, about], sort_keys=True).encode()).hexdigest()
     if (present := _present(folder, key)) is not None:
         return present
     radiographs.verify()
@@ -112,7 +115,7 @@ def place(folder, backbone: str, weights: str) -> Path:
     return Path(folder) / f"{backbone}-{weights or 'random'}"
 
 
-def provenance(extractor: VisualExtractor, backbone: str, weights: str, seed: int) -> dict:
+def provenance(extractor: VisualExtractor, backbone: str, weights: str, seed: int | None) -> dict:
     """Where features come from: backbone, weights and their SHA-256, the seed of random ones, layers and widths."""
     pretrained = weights == "imagenet"
     pinned = pretrained and backbone == "efficientnet_lite0"

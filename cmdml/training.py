@@ -3,6 +3,7 @@
 import math
 import sys
 import time
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from cmdml.checkpoint import load_checkpoint, save_checkpoint
 from cmdml.config import TrainConfig
 from cmdml.distributed import ALONE, Team, fabric_of, join, over_the_whole_batch
 from cmdml.files import SEAL, naming
+from cmdml.model import CMDML
 from cmdml.objectives import OBJECTIVES, USES
 from cmdml.optimisation import optimizer_of, train_epoch, trained_parts
 from cmdml.radiographs import Partition
@@ -51,6 +53,7 @@ def fit(
     *,
     progress: bool = True,
     accelerator="auto",
+    start: Callable[[CMDML], object] | None = None,
 ) -> TrainedRun:
     """Train on the seen findings and embed the validation and test radiographs.
 
@@ -66,10 +69,9 @@ def fit(
         Run folder. A finished run of the same configuration is loaded; an interrupted one continues after its last
         whole epoch and ends, on the CPU, bit-identical to one that was never interrupted. Without it, training stays in
         memory and shows no progress.
-    progress : bool
-        Show a bar, if there is a folder.
-    accelerator : str
-        Fabric's: "auto", "cpu", "cuda".
+    progress : show a bar, if there is a folder.
+    accelerator : Fabric's: "auto", "cpu", "cuda".
+    start : gives the untrained model other weights, in place; in memory only, since no configuration tells it.
 
     Returns
     -------
@@ -85,9 +87,9 @@ def fit(
     """
     _check_data(partition, config)
     if out is None:
-        kept = _Training(partition, vectors, config, accelerator)
-        kept.run(lambda: None)
-        return TrainedRun(kept.model.eval(), pd.DataFrame(kept.state["history"]), kept.embeddings(), None)
+        return _in_memory(_Training(partition, vectors, config, accelerator), start)
+    if start:
+        raise ValueError("start is for trainings in memory: leave `out` away")
     out, team = Path(out), join(accelerator)
     partition.radiographs.verify()  # nobody changed what is about to be learnt
     if (out / SEAL).exists():
@@ -118,6 +120,13 @@ def _train(out: Path, run: str, kept: "_Training", team: Team, progress: bool) -
         save_run(out, kept.state["weights"], *made)
         checkpoint.unlink(missing_ok=True)
     team.wait()
+
+
+def _in_memory(kept: "_Training", start) -> TrainedRun:
+    if start:
+        start(kept.model)
+    kept.run(lambda: None)
+    return TrainedRun(kept.model.eval(), pd.DataFrame(kept.state["history"]), kept.embeddings(), None)
 
 
 class _Training:

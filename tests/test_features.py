@@ -276,6 +276,27 @@ def test_a_stem_carries_the_same_features_and_may_share_a_table(films, whole, tm
         FeatureSet.load(tmp_path / "twin")
 
 
+def test_a_network_of_one_s_own_is_told_by_its_weights(films, tmp_path):
+    class Mean(torch.nn.Module):
+        features = 2
+
+        def __init__(self, factor):
+            super().__init__()
+            self.factor, self.net = torch.nn.Parameter(torch.tensor(factor)), torch.nn.Identity()
+
+        def forward(self, images):
+            mean = images.float().mean((1, 2, 3)) / 255
+            return torch.stack([self.factor * mean, mean], 1)
+
+    one = extract(films, tmp_path / "own", extractor=Mean(3.0), backbone="mine", **QUIET)
+    mean = films.pixels.reshape(28, -1).mean(1) / 255
+    np.testing.assert_allclose(one.pixels, np.stack([3 * mean, mean], 1), rtol=2e-3)
+    assert (one.card["backbone"], one.card["weights"], one.card["seed"]) == ("mine", "", None)
+    again = extract(films, tmp_path / "own", extractor=Mean(3.0), backbone="mine", **QUIET)
+    other = extract(films, tmp_path / "own", extractor=Mean(4.0), backbone="mine", **QUIET)
+    assert again.card["key"] == one.card["key"] != other.card["key"]
+
+
 def test_only_a_frozen_backbone_trains_on_features(films, tmp_path, monkeypatch):
     from cmdml.config import TrainConfig
 

@@ -416,6 +416,21 @@ def test_changed_pixels_are_not_learnt_from(tmp_path, vectors):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_start_changes_the_untrained_model_of_a_training_in_memory_alone(tiny_partition, vectors, tmp_path):
+    config, asked = dataclasses.replace(CONFIG, epochs=1, lr=1e-9, weight_decay=0.0), []
+
+    def start(model):
+        asked.append(model)
+        with torch.no_grad():
+            model.visual_regression[-1].weight.zero_()
+            model.visual_regression[-1].bias.copy_(torch.arange(16.0))
+
+    done = fit(tiny_partition, vectors, config, None, progress=False, accelerator="cpu", start=start)
+    assert len(asked) == 1 and np.ptp(done.embeddings["visual"], axis=0).max() < 1e-4  # one place for all films
+    with pytest.raises(ValueError, match="in memory: leave `out` away"):
+        fit(tiny_partition, vectors, config, tmp_path / "run", progress=False, accelerator="cpu", start=start)
+
+
 def test_a_long_training_says_where_it_stands(tiny_partition, vectors, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(training, "LINE_EVERY", 0)
     two = dataclasses.replace(CONFIG, epochs=2)

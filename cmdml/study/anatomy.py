@@ -19,7 +19,6 @@ import pandas as pd
 from cmdml.evaluation import anatomy
 from cmdml.evaluation.metrics import bootstrap_weights, harmonic_mean
 from cmdml.evaluation.strata import PROTOCOLS3, STRATA, protocol_rows, stratified_auroc, stratum_numbers
-from cmdml.feature_set import FeatureSet
 from cmdml.findings import findings_of
 from cmdml.names import check
 from cmdml.semantics import semantic_vectors
@@ -27,7 +26,8 @@ from cmdml.sources.decoding import cores
 from cmdml.study import permutations, run
 from cmdml.study.design import nearest_neighbours
 from cmdml.study.results import publish
-from cmdml.study.rotation import Rotation, about_scores, folder, load_scores
+from cmdml.study.rotation import Rotation, about_scores, films_of, folder, load_scores
+from cmdml.study.rotation_plan import made_by, results_folder
 from cmdml.study.scorers import methods
 
 COLUMNS = {"none": (), "view": ("view",), "source": ("source_repo",), "source_view": ("source_repo", "view")}
@@ -36,14 +36,17 @@ REFERENCES = (ILLNESS, "eszsl", "focused_description", "focused", CEILING)
 
 
 class Scores:
-    """The scores of every method under every design that is there, and the draws of patients that all share."""
+    """The scores of every method under every design that is there, and the draws of patients that all share.
 
-    def __init__(self, profile: dict):
+    ``only`` names the methods to read, where not all are asked for.
+    """
+
+    def __init__(self, profile: dict, only=None):
         self.profile, plan = profile, profile["rotation"]
-        self.films = FeatureSet.load(run.resolve(plan["features"]))
+        self.films = films_of(profile)
         self.labels, self.table = self.films.labels, self.films.table
-        self.methods, self.designs = methods(plan), []
-        for method, reference in [*plan["comparisons"]["primary"], *plan["comparisons"]["secondary"]]:
+        self.methods, self.designs = list(only or methods(plan)), []
+        for method, reference in [] if only else [*plan["comparisons"]["primary"], *plan["comparisons"]["secondary"]]:
             check(method, self.methods, "method of a planned comparison")
             check(reference, [m for m in REFERENCES if m in self.methods], "reference of a planned comparison")
         self.files, self.about = {}, []
@@ -56,13 +59,22 @@ class Scores:
             where, name = folder(profile, "").parent, profile["name"]
             raise FileNotFoundError(f"{where}: no design is complete: make rotation PROFILE={name}")
         for design, method in product(self.designs, self.methods):
-            about = about_scores(self.files[design][method])
+            file = self.files[design][method]
+            about = about_scores(file)
             if about["films_sha256"] != self.films.card["sha256"]:
-                file = self.files[design][method]
-                raise ValueError(f"{file} is not of the features {plan['features']}: delete it and run again")
+                raise ValueError(f"{file} is not of the features {self.films.folder}: delete it and run again")
+            made = made_by(about["plan"], about["parameters"], method)
+            asked = made_by(plan, profile["parameters"], method)
+            if made != asked:
+                odd = " and ".join(name for name in asked if made[name] != asked[name])
+                raise ValueError(f"{file} was made with another {odd} than the profile has: delete it and run again")
             self.about.append(about)
         self.rotations = {design: Rotation.of(profile, design) for design in self.designs}
-        self.weights, self.unit = bootstrap_weights(self.table["patient"].to_numpy(), plan["replicates"], 0)
+        self.tested = self.rotations[self.designs[0]].tested  # the same in all designs
+        self.unit = np.zeros(len(self.films), int)  # patients of which no film is tested are not drawn
+        patients = self.table["patient"].to_numpy()[self.tested]
+        self.weights, self.unit[self.tested] = bootstrap_weights(patients, plan["replicates"], 0)
+        self.strata = [name for name in STRATA if set(COLUMNS[name]) <= set(self.table)]
         self.finding = np.array([np.ravel(self.rotations[design].sets) for design in self.designs])  # (D, K)
 
     def of(self, design: int) -> np.ndarray:
@@ -74,7 +86,7 @@ class Scores:
 
         Also the number of positive films that were compared, (D, K).
         """
-        keep = protocol_rows(self.labels, protocol)
+        keep = protocol_rows(self.labels, protocol) & self.tested
         origin = [self.table[column].to_numpy()[keep] for column in COLUMNS[stratum]]
         weights, out, counts = self.weights.astype(np.int32), [], []
         for design in self.designs:
@@ -121,7 +133,8 @@ def tables_of(scores: Scores, protocol: str, stratum: str) -> dict[str, list[dic
     where = {"protocol": protocol, "stratum": stratum}
     values, counts = scores.cells(protocol, stratum)
     finding, keys = scores.finding, scores.films.findings
-    films, at = int(protocol_rows(scores.labels, protocol).sum()), {m: i for i, m in enumerate(scores.methods)}
+    at = {m: i for i, m in enumerate(scores.methods)}
+    films = int((protocol_rows(scores.labels, protocol) & scores.tested).sum())
     positives = {c: int(counts[finding == c].mean().round()) for c in range(len(keys))}
     rare = tuple(c for c, n in positives.items() if n < RARE)
     seen = scores.cells(protocol, stratum, seen=True)[0] if stratum == "none" else None
@@ -187,18 +200,22 @@ def coverage(scores: Scores, values: np.ndarray) -> pd.DataFrame:
     rows = []
     for d, design in enumerate(scores.designs):
         for k, c in enumerate(scores.finding[d]):
-            unseen = scores.rotations[design].sets[k // 4]
+            quadruple = k // len(scores.rotations[design].sets[0])
+            unseen = scores.rotations[design].sets[quadruple]
             taught = has[[s for s in range(len(has)) if s not in unseen]].any(0)
-            rows.append({"design": design, "quadruple": k // 4, "finding": scores.films.findings[c],
+            rows.append({"design": design, "quadruple": quadruple, "finding": scores.films.findings[c],
                          "coverage": float(taught[has[c]].mean()), "neighbour_seen": bool(near[c] not in unseen),
                          "gain": float(gain[d, k])})  # fmt: skip
     return pd.DataFrame(rows)
 
 
 def collect(profile: dict, out=None) -> Path:
-    """Write the tables of the designs that are complete, whole or not at all, the manifest last. Returns the folder."""
+    """Write the tables of the designs that are complete, whole or not at all, the manifest last. Returns the folder.
+
+    Without ``out`` they go where ``cmdml.study.rotation_plan.results_folder`` says: never over those of more designs.
+    """
     started, scores = datetime.now(UTC), Scores(profile)
-    plan, views = profile["rotation"], list(product(PROTOCOLS3, STRATA))
+    plan, views = profile["rotation"], list(product(PROTOCOLS3, scores.strata))
     with _pool() as pool:
         chance = pool.map(permutations.row, permutations.jobs(scores.rotations, plan))  # the longest first
         parts = list(pool.map(_part, [(profile, *view) for view in views]))
@@ -210,11 +227,11 @@ def collect(profile: dict, out=None) -> Path:
     tables["coverage"] = coverage(scores, values)
     tables["permutation"] = chance
     tables["tuning"] = pd.DataFrame([row for about in scores.about for row in about["tried"]])
-    out = run.resolve(out or f"data/results/rotation-{profile['name']}")
+    out = run.resolve(out) if out else results_folder(profile, scores.designs)
     about = {
         "profile": profile["name"], "parameters": profile["parameters"], "seed": plan["designs"], "rotation": plan,
         "radiographs": scores.films, "started": started, "designs": scores.designs, "films": len(scores.films),
-        "abnormal": int(scores.labels.any(1).sum()),
+        "tested": int(scores.tested.sum()), "abnormal": int(scores.labels[scores.tested].any(1).sum()),
         "missing_designs": [d for d in plan["designs"] if d not in scores.designs],
         "run_commits": sorted({str(one["commit"]) for one in scores.about}),
         "run_dirty": any(one["dirty"] for one in scores.about),

@@ -154,7 +154,8 @@ def rotate(profile: dict, methods: list[str], options: dict) -> int:
     code = snakemake("rotation_runs" if methods else "rotation", given, options.get("CORES") or "all")
     if code == 0:
         scores = f"{shown(resolve(profile['parameters']['run_dir']))}/rotation"
-        print(f"Scores: {scores}" if methods else f"Tables: data/results/rotation-{name}   Scores: {scores}")
+        where = f"data/results/rotation-{name}, or where the job above said"
+        print(f"Scores: {scores}" if methods else f"Tables: {where}   Scores: {scores}")
     return code
 
 

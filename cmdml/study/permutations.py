@@ -60,19 +60,19 @@ def _asked(base, similarity, order, seen, lam, asked) -> np.ndarray:
 
 def permuted(rotation, kind: str, n: int) -> np.ndarray:
     """(1 + n,) mean U under ``abnormal`` of ESZSL: told the real signs, then told n permutations of them."""
-    films, plan, sets = rotation.films, rotation.profile["rotation"], rotation.sets
+    films, plan, sets = rotation.films, rotation.profile["rotation"], rotation.sets  # labels; what is seen: below
     vectors = semantic_vectors(findings_of(films.findings), "signs_text").numpy().astype(float)
     similarity, order = vectors @ vectors.T, orders(films.findings, n, kind, rotation.design)
     settings = list(itertools.product(plan["closed"]["ridge"], plan["closed"]["semantic_ridge"]))
     abnormal, means = protocol_rows(films.labels, "abnormal"), []
     for quadruple, unseen in enumerate(sets):
         reached = np.zeros((len(settings), len(order)))
-        cell = rotation.cell(quadruple, 0)
+        cell, shown = rotation.cell(quadruple, 0), rotation.features(quadruple)
         val = cell.val[films.labels[cell.val][:, cell.findings.seen_index].any(1)]
         draws = pseudo_unseen(cell.findings.seen_index, 1000 * rotation.design + quadruple, **plan["pseudo"])
         for pseudo in draws:
             inner = rotation.without(cell, pseudo)
-            base, seen = _bases(films, inner, val, plan["closed"]["ridge"]), inner.findings.seen_index
+            base, seen = _bases(shown, inner, val, plan["closed"]["ridge"]), inner.findings.seen_index
             for i, (ridge, lam) in enumerate(settings):
                 asked = _asked(base[ridge], similarity, order, seen, lam, list(pseudo))
                 for c, columns in zip(pseudo, asked, strict=True):
@@ -83,7 +83,7 @@ def permuted(rotation, kind: str, n: int) -> np.ndarray:
         for at in range(plan["folds"]):
             cell = rotation.cell(quadruple, at)
             rows = cell.test[abnormal[cell.test]]
-            base, seen = _bases(films, cell, rows, plan["closed"]["ridge"]), cell.findings.seen_index
+            base, seen = _bases(shown, cell, rows, plan["closed"]["ridge"]), cell.findings.seen_index
             for i, (ridge, lam) in enumerate(settings):
                 mine = np.flatnonzero(best == i)
                 if len(mine):

@@ -129,6 +129,24 @@ class _Reader:
         if given is None:
             return None
         values, where = given.model_dump(), ("rotation", "trained")
+        for name in ("extractor", "without", "improvements"):
+            if not values[name]:
+                del values[name]  # what a rotation does not have is no part of its plan
+        if not values["trained"]["parameters"]:
+            del values["trained"]["parameters"]
+        if given.extractor:
+            own = self.fit(given.extractor.parameters, ("rotation", "extractor", "parameters"))
+            values["extractor"]["parameters"] = own
+        for key in ("features", "random_features"):
+            if bool(values[key]) == bool(given.extractor):
+                what = "of no use beside" if given.extractor else "missing without"
+                sentence = f"rotation.{key} is {what} an extractor."
+                raise self.refuse(("rotation", key), sentence)
+        if (given.folds != 1) if given.extractor else (given.folds < 3):
+            sentence = "rotation.folds must be 1 with an extractor (the set's own split), and from 3 on without."
+            raise self.refuse(("rotation", "folds"), sentence)
+        if "parameters" in values["trained"]:
+            values["trained"]["parameters"] = self.fit(given.trained.parameters, (*where, "parameters"))
         values["trained"]["methods"] = self.named(given.trained.methods, (*where, "methods"))
         for name, choices in given.trained.settings.items():
             values["trained"]["settings"][name] = [

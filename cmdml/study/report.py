@@ -83,7 +83,8 @@ def planned(tables: dict) -> list[str]:
     lines = []
     for kind in ("primary", "secondary"):
         for _, row in pick(tables["paired"], planned=kind).iterrows():
-            where = {"none": "overall", "source_view": "within source × view"}[row["stratum"]]
+            where = {"none": "overall", "view": "within view", "source": "within source",
+                     "source_view": "within source × view"}[row["stratum"]]  # fmt: skip
             p = f"p after Holm {row['p_holm']:.3f}" if kind == "secondary" else f"p {row['p']:.3f}"
             lines.append(
                 f"**{kind}**, {NAMES[row['method']]} minus {NAMES[row['reference']]}, {where}: "
@@ -126,7 +127,8 @@ def protocols(tables: dict, method: str = "focused", reference: str = "mean_of_s
     """A method minus a reference under every protocol (rows) and stratum (columns)."""
     table = pick(tables["paired"], method=method, reference=reference, metric="U")
     shown = {(r["protocol"], r["stratum"]): cell(r, sign="+") for _, r in table.iterrows()}
-    return pd.Series(shown).unstack().reindex(["abnormal", "single", "all"])[["none", "view", "source", "source_view"]]
+    return pd.Series(shown).unstack().reindex(["abnormal", "single", "all"]).reindex(
+        columns=[one for one in ("none", "view", "source", "source_view") if one in set(table["stratum"])])
 
 
 def all_methods(tables: dict, protocol: str = "abnormal") -> pd.DataFrame:

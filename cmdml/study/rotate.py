@@ -1,4 +1,7 @@
-"""Jobs of a rotation: ``python -m cmdml.study.rotate run PROFILE DESIGN METHOD``; ``… collect PROFILE``: its tables."""
+"""Jobs of a rotation: ``python -m cmdml.study.rotate run PROFILE DESIGN METHOD``; ``… collect PROFILE``: its tables.
+
+Where a rotation trains its extractors: ``… extract PROFILE DESIGN QUADRUPLE`` (or ``random``) before that.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +16,16 @@ from cmdml.study.rotation import score
 
 def main(task: str, name: str, *given: str) -> None:
     """Do one job; ValueError in one sentence where it cannot be done."""
-    check(task, ("run", "collect"), "task")
+    check(task, ("extract", "run", "collect"), "task")
     profile = run.load_profile(name)
     if profile["rotation"] is None:
         raise ValueError(f"profile {name} has no section `rotation`: see profiles/nih-mini.yaml.")
-    done = score(profile, int(given[0]), given[1]) if task == "run" else collect(profile)
+    if task == "extract":
+        from cmdml.study.rotation_extractors import extract_features
+
+        done = extract_features(profile, int(given[0]), given[1])
+    else:
+        done = score(profile, int(given[0]), given[1]) if task == "run" else collect(profile)
     print(f"{done} done, {(datetime.now(UTC) - run.IMPORTED).total_seconds():.0f} s", flush=True)
 
 

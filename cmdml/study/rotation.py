@@ -1,8 +1,13 @@
 """A rotation: every finding takes its turn at being unseen, under one plan (``book/plan.md``).
 
-``python -m cmdml.study.rotation run PROFILE DESIGN METHOD`` scores every film by one method under one design (the
-Snakefile's rule ``rotation_run``); ``python -m cmdml.study.rotation collect PROFILE`` makes the tables
+``python -m cmdml.study.rotate run PROFILE DESIGN METHOD`` scores every film by one method under one design (the
+Snakefile's rule ``rotation_run``); ``python -m cmdml.study.rotate collect PROFILE`` makes the tables
 (``cmdml.study.anatomy``). A design's scores lie in ``<run_dir>/rotation/<design>/<method>.safetensors``.
+
+Two kinds. With ``features``, films come as features of a backbone that saw none of their labels; each design draws its
+own quadruples and folds of patients. With ``extractor``, a network is trained for every quadruple
+(``cmdml.study.rotation_extractors``), on the set's own split of patients; a "design" is then a seed, and all seeds
+share one draw of quadruples.
 """
 
 from __future__ import annotations
@@ -23,9 +28,11 @@ from cmdml.feature_set import FeatureSet
 from cmdml.files import write_whole
 from cmdml.findings import SeenUnseen, findings_of
 from cmdml.names import check
+from cmdml.radiographs import RadiographSet
 from cmdml.semantics import semantic_vectors
 from cmdml.study import run
 from cmdml.study.design import patient_folds, quadruples
+from cmdml.study.plan import radiographs_of
 from cmdml.study.scorers import Scorer, methods
 
 
@@ -63,21 +70,42 @@ class Rotation:
 
     profile: dict
     design: int
-    films: FeatureSet
+    films: FeatureSet | RadiographSet
     sets: tuple[tuple[int, ...], ...]
     fold: np.ndarray  # (N,)
 
     @cached_property
     def random(self) -> FeatureSet:
         """The same films, seen by a backbone of random weights."""
+        if self.profile["rotation"].get("extractor"):
+            return FeatureSet.load(features_folder(self.profile, self.design, "random"))
         return FeatureSet.load(run.resolve(self.profile["rotation"]["random_features"]))
+
+    def features(self, quadruple: int) -> FeatureSet:
+        """What methods see of the films: the same for all quadruples, unless each has an extractor of its own."""
+        if not self.profile["rotation"].get("extractor"):
+            return self.films
+        found = FeatureSet.load(features_folder(self.profile, self.design, quadruple))
+        if found.card["radiographs_sha256"] != self.films.card["sha256"]:
+            raise ValueError(f"{found.folder} holds features of other radiographs: delete it and run again")
+        return found
+
+    @property
+    def tested(self) -> np.ndarray:
+        """(N,) bool, the films that are tested in some fold; all of them where the folds take turns."""
+        return self.fold < self.profile["rotation"]["folds"]
 
     @classmethod
     def of(cls, profile: dict, design: int) -> Rotation:
-        plan, films = profile["rotation"], FeatureSet.load(run.resolve(profile["rotation"]["features"]))
+        plan, films = profile["rotation"], films_of(profile)
         signs = semantic_vectors(findings_of(films.findings), "signs").numpy()
-        fold = patient_folds(films.table["patient"].to_numpy(), films.labels, plan["folds"], design)
-        return cls(profile, design, films, tuple(quadruples(signs @ signs.T, design)), fold)
+        if plan.get("extractor"):  # one fold: the set's own test films; then validation, then training
+            fold = films.table["split"].map({"test": 0, "val": 1, "train": 2}).to_numpy()
+            drawn = plan["extractor"]["quadruples"]
+        else:
+            fold = patient_folds(films.table["patient"].to_numpy(), films.labels, plan["folds"], design)
+            drawn = design
+        return cls(profile, design, films, tuple(quadruples(signs @ signs.T, drawn)), fold)
 
     def cell(self, quadruple: int, at: int) -> Cell:
         keys = self.films.findings
@@ -103,6 +131,19 @@ class Rotation:
                 cell = self.cell(quadruple, at)
                 out[quadruple, cell.test] = scorer(cell, chosen, cell.test)
         return out, tried
+
+
+def films_of(profile: dict) -> FeatureSet | RadiographSet:
+    """The films of a rotation: its features, or the radiographs that its extractors are trained on."""
+    plan = profile["rotation"]
+    if plan.get("extractor"):
+        return RadiographSet.load(radiographs_of(profile))
+    return FeatureSet.load(run.resolve(plan["features"]))
+
+
+def features_folder(profile: dict, seed: int, which) -> Path:
+    """Where the features of a quadruple's own extractor lie, or those of an untrained one (``random``)."""
+    return folder(profile, seed) / "features" / str(which)
 
 
 def folder(profile: dict, design: int) -> Path:

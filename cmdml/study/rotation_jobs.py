@@ -14,9 +14,11 @@ import pandas as pd
 
 from cmdml.names import check
 from cmdml.study import profiles
-from cmdml.study.places import ROOT, shown
+from cmdml.study.places import ROOT, resolve, shown
 from cmdml.study.results import manifest_of
+from cmdml.study.rotation_plan import ONLY_COUNTED
 
+__all__ = ["ONLY_COUNTED", "first_designs", "jobs", "plan_nih"]
 FILMS = 112_120  # of ChestX-ray14
 TARGETS = (0.01, 0.005)  # half-widths of the interval of the primary comparison
 RESULTS = ROOT / "data/results/rotation-nih-mini"
@@ -100,8 +102,6 @@ def extract_features(profile: dict, root: str) -> None:
     """Prepare the films of an NIH download and write the features that the profile's rotation names."""
     from cmdml.features import extract
     from cmdml.sources import nih
-    from cmdml.study.places import resolve
-
     plan, values = profile["rotation"], profile["parameters"]
     run_dir = resolve(values["run_dir"])
     radiographs = nih.prepare(run_dir / "radiographs", root=resolve(root), size=values["size"])

@@ -47,6 +47,7 @@ class Trained(Strict):
 
     settings: dict[str, Annotated[list[Any], Field(min_length=1)]]
     methods: Named
+    parameters: dict[str, Any] = {}  # of the heads, where they are not the profile's
 
 
 class Closed(Strict):
@@ -64,19 +65,37 @@ class Comparisons(Strict):
     strata: list[Literal["none", "view", "source", "source_view"]]
 
 
+class Extractor(Strict):
+    """A network per quadruple: the seed of the quadruples, which all seeds share, and what is not the profile's."""
+
+    quadruples: Count
+    parameters: dict[str, Any] = {}
+
+
+class Improvements(Strict):
+    """Variants of the study's own head: ranked on pseudo-unseen findings in some quadruples of one design."""
+
+    design: Count
+    quadruples: Annotated[list[Count], Field(min_length=1)]
+    variants: Annotated[Named, Field(min_length=1, max_length=30)]
+
+
 class Rotation(Strict):
     """Every finding takes its turn; see ``book/plan.md`` and ``cmdml.study.rotation``."""
 
-    features: str
-    random_features: str
+    features: str = ""
+    random_features: str = ""
+    extractor: Extractor | None = None
+    without: list[str] = []  # methods that the set cannot have
     designs: Annotated[list[Count], Field(min_length=1)]
-    folds: Annotated[int, Field(ge=3)]
+    folds: Annotated[int, Field(ge=1)]
     replicates: Count
     permutations: Count
     pseudo: Pseudo
     trained: Trained
     closed: Closed
     comparisons: Comparisons
+    improvements: Improvements | None = None
 
 
 class Profile(Strict):

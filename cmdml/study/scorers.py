@@ -33,8 +33,12 @@ PIXELLESS = (*PROPERTY, "label_count", "random")
 
 
 def methods(plan: dict) -> list[str]:
-    """All methods of a profile's ``rotation``: the trained ones it lists, closed forms, scorers without pixels."""
-    return [*plan["trained"]["methods"], *CLOSED, *PIXELLESS]
+    """All methods of a profile's ``rotation``: the trained ones it lists, closed forms, scorers without pixels.
+
+    But for those that it is ``without``: a set that names no source has no scorer by source.
+    """
+    every = [*plan["trained"]["methods"], *CLOSED, *PIXELLESS]
+    return [method for method in every if method not in plan.get("without", ())]
 
 
 def mean_auroc(labels, scores) -> float:
@@ -52,6 +56,7 @@ class Scorer:
     def __init__(self, rotation: Rotation, method: str, quadruple: int):
         self.rotation, self.method, self.quadruple = rotation, method, quadruple
         self.plan, self.keys = rotation.profile["rotation"], rotation.films.findings
+        self.films = rotation.features(quadruple)
         self._last = None, None
 
     def settings(self) -> list[dict]:
@@ -75,7 +80,7 @@ class Scorer:
         settings, cell = self.settings(), self.rotation.cell(self.quadruple, 0)
         if len(settings) == 1:
             return settings[0], []
-        seen, labels = cell.findings.seen_index, self.rotation.films.labels
+        seen, labels = cell.findings.seen_index, self.films.labels
         val = cell.val[labels[cell.val][:, seen].any(1)]
         seed = 1000 * self.rotation.design + self.quadruple
         draws = [()] if self.method.startswith("ceiling") else pseudo_unseen(seen, seed, **self.plan["pseudo"])
@@ -101,11 +106,11 @@ class Scorer:
         return semantic_vectors(findings_of(self.keys), semantics, seed=self.rotation.design)
 
     def _trained(self, cell: Cell, setting: dict, rows: np.ndarray) -> np.ndarray:
-        parameters, own = self.rotation.profile["parameters"], self.plan["trained"]["methods"][self.method]
+        parameters = self.rotation.profile["parameters"] | self.plan["trained"].get("parameters", {})
+        own, films = self.plan["trained"]["methods"][self.method], self.films
         values = {**parameters, **own, **setting, "seed": self.rotation.design}
         values, _ = effective(values, own)
         config = TrainConfig.from_dict({f.name: values[f.name] for f in fields(TrainConfig) if f.name in values})
-        films = self.rotation.films
         parts = Partition(films, cell.findings, cell.train, cell.val, cell.test, pd.DataFrame())
         done = fit(parts, self._vectors(values["semantics"]), config, None, progress=False, accelerator="cpu")
         place = np.full(len(films), -1)
@@ -113,7 +118,7 @@ class Scorer:
         return done.embeddings["scores"][place[rows]]
 
     def _closed(self, cell: Cell, setting: dict, rows: np.ndarray) -> np.ndarray:
-        films = self.rotation.random if self.method == "random_weights" else self.rotation.films
+        films = self.rotation.random if self.method == "random_weights" else self.films
         seen, count, gamma = cell.findings.seen_index, len(self.keys), setting["ridge"]
         train = cell.train
         if self.method == "ceiling":
@@ -150,7 +155,7 @@ class Scorer:
         return self._last[1]
 
     def _pixelless(self, cell: Cell, rows: np.ndarray) -> np.ndarray:
-        films = self.rotation.films
+        films = self.films
         if self.method == "random":
             return random_scores((len(rows), len(self.keys)), [self.rotation.design, self.quadruple, cell.at])
         if self.method == "label_count":

@@ -1,6 +1,7 @@
 """The tables of a rotation, end to end on made films: every number against a loop over folds."""
 
 import json
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -14,7 +15,7 @@ from sklearn.metrics import roc_auc_score
 from cmdml.evaluation.anatomy import holm
 from cmdml.files import sha256
 from cmdml.findings import KEYS, findings_of
-from cmdml.study import anatomy
+from cmdml.study import anatomy, rotation_plan
 from cmdml.study.anatomy import Scores, collect
 from cmdml.study.scorers import methods
 
@@ -202,6 +203,17 @@ def test_coverage_tells_where_signs_were_taught(results, rotation, scores):
         assert row.gain == pytest.approx(focused[k] - ill[k], abs=1e-5)
 
 
+def test_coverage_of_sets_of_another_size(scores, monkeypatch):
+    """Sets of two unseen findings: each of the 28 rows names a finding of its own set."""
+    sets = tuple(tuple(one[:2]) for one in scores.rotations[1].sets)
+    monkeypatch.setitem(scores.rotations, 1, replace(scores.rotations[1], sets=sets))
+    monkeypatch.setattr(scores, "finding", np.ravel(sets)[None])
+    table = anatomy.coverage(scores, np.zeros((len(scores.methods), 1, 28, 1)))
+    assert len(table) == 28
+    for row in table.itertuples():
+        assert KEYS.index(row.finding) in sets[row.quadruple]
+
+
 def test_tuning_lists_every_setting_and_which_was_used(results):
     _, tables = results
     tuning = tables["tuning"]
@@ -232,6 +244,35 @@ def test_a_design_without_one_method_does_not_count(rotation_profile, scored, tm
 def test_scores_of_other_films_are_refused(rotation_profile, scored, tmp_path):
     with pytest.raises(ValueError, match="not of the features"):
         Scores(planted(rotation_profile, scored, tmp_path, films_sha256="another"))
+
+
+def test_scores_of_another_plan_are_refused_and_what_only_counts_may_change(rotation_profile, scored, tmp_path):
+    plan, parameters = rotation_profile["rotation"], rotation_profile["parameters"]
+    for part, changed in (
+        ("plan", {"pseudo": {"draws": 2, "unseen": 2}}), ("plan", {"folds": 4}),
+        ("plan", {"closed": plan["closed"] | {"ridge": [1.0]}}),
+        ("plan", {"trained": plan["trained"] | {"settings": {"hidden": [8]}}}), ("parameters", {"lr": 0.02}),
+    ):  # fmt: skip
+        about = {"plan": plan, "parameters": parameters}
+        about[part] = about[part] | changed
+        with pytest.raises(ValueError, match=f"was made with another {part} than the profile has: delete it"):
+            Scores(planted(rotation_profile, scored, tmp_path / str(len(list(tmp_path.iterdir()))), **about))
+    more = {"focused": {}, "euclidean": {"objective": "euclidean"}}
+    good = {"plan": plan | {"replicates": 7, "designs": [9], "trained": plan["trained"] | {"methods": more}},
+            "parameters": parameters | {"replicates": 3, "run_dir": "elsewhere"}}  # fmt: skip
+    assert Scores(planted(rotation_profile, scored, tmp_path / "good", **good)).designs == [1]
+
+
+def test_tables_of_some_designs_do_not_replace_those_of_more(rotation_profile, tmp_path, monkeypatch, capsys):
+    profile = rotation_profile | {"parameters": rotation_profile["parameters"] | {"run_dir": str(tmp_path / "runs")}}
+    monkeypatch.setattr(rotation_plan, "ROOT", tmp_path)
+    committed = tmp_path / "data/results/rotation-made"
+    assert rotation_plan.results_folder(profile, [1]) == committed
+    committed.mkdir(parents=True)
+    (committed / "manifest.json").write_text(json.dumps({"designs": [1, 2]}))
+    assert rotation_plan.results_folder(profile, [1, 2, 3]) == committed and not capsys.readouterr().out
+    assert rotation_plan.results_folder(profile, [1]) == tmp_path / "runs/rotation/tables"
+    assert "holds designs 2, too, and stays as it is" in capsys.readouterr().out
 
 
 def test_a_planned_comparison_of_an_unknown_method_is_refused_before_any_work(rotation_profile):

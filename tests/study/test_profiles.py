@@ -143,3 +143,45 @@ def test_every_training_is_checked():
         (profile[part] if part == "variants" else profile[part]["methods"])["odd"] = {"objective": "bec"}
         with pytest.raises(ValueError, match="odd: unknown objective 'bec'"):
             plan.check(profile)
+
+
+ROTATION = """
+rotation:
+  features: data/f
+  random_features: data/r
+  designs: [1]
+  folds: 5
+  replicates: 0
+  permutations: 0
+  pseudo: {draws: 1, unseen: 3}
+  trained: {settings: {hidden: [0]}, methods: {focused: {}}}
+  closed: {ridge: [1.0], semantic_ridge: [1.0]}
+  comparisons: {primary: [], secondary: [], strata: [none]}
+"""
+OWN = ROTATION.replace("features: data/f\n  random_features: data/r", "extractor: {quadruples: 3}").replace("5", "1")
+
+
+def test_a_rotation_has_features_or_trains_extractors(load):
+    given = load(ROTATION)["rotation"]
+    assert not {"extractor", "without", "improvements"} & set(given) and "parameters" not in given["trained"]
+    given = load(OWN)["rotation"]
+    assert given["extractor"] == {"quadruples": 3, "parameters": {}} and given["folds"] == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (ROTATION.replace("random_features: data/r", ""), "rotation.random_features is missing without an extractor."),
+        (OWN + "  features: data/f\n", "rotation.features is of no use beside an extractor."),
+        (ROTATION.replace("folds: 5", "folds: 1"), "line 6: rotation.folds must be 1 with an extractor"),
+        (OWN.replace("folds: 1", "folds: 5"), "rotation.folds must be 1 with an extractor"),
+        (OWN.replace("quadruples: 3", "quadruples: 3, parameters: {epoch: 1}"), "unknown parameter 'epoch'"),
+        (ROTATION.replace("methods: {focused: {}}", "methods: {focused: {}}, parameters: {gamma: a}"), "gamma must"),
+        (ROTATION + "  improvements: {design: 1, quadruples: [], variants: {a: {}}}\n", "quadruples"),
+        (ROTATION + "  improvements: {design: 1, quadruples: [0], variants: {}}\n", "variants"),
+    ],
+)
+def test_a_rotation_that_is_refused(load, text, sentence):
+    with pytest.raises(ValueError) as caught:
+        load(text)
+    assert sentence in str(caught.value) and "\n" not in str(caught.value)

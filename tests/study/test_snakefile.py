@@ -109,6 +109,18 @@ def test_a_rotation_is_a_job_per_design_and_method(tmp_path):
     assert len(jobs) == 2 * len(methods)
 
 
+def test_where_quadruples_have_extractors_of_their_own_each_is_a_job(tmp_path):
+    jobs, scored, profile = set(), set(), written("phantom")
+    for words in dry("rotation", tmp_path, profile="phantom", designs=1):
+        if "cmdml.study.rotate" in words:
+            task, name, design, what = words[words.index("cmdml.study.rotate") + 1 :][:4]
+            assert name == "phantom" and design == str(profile["rotation"]["designs"][0])
+            (jobs if task == "extract" else scored).add(what)
+    assert jobs == {*map(str, range(14)), "random"}
+    assert {"focused", "focused_description", "eszsl", "mean_of_seen", "ceiling_same_size"} <= scored
+    assert "source" not in scored  # phantoms have none
+
+
 def test_frozen_features_are_extracted_once_and_before_the_trainings(tmp_path):
     folder, jobs = tmp_path / "runs", []
     for words in dry("study", folder, profile="nih-mini", nih_root="nowhere"):

@@ -1,0 +1,88 @@
+"""A rotation whose visual extractor is trained, too: one network per quadruple and seed, on what is seen there.
+
+Where a profile's ``rotation`` has a section ``extractor``, there are no features that all quadruples could share: the
+network that made them was shown labels. ``python -m cmdml.study.rotate extract PROFILE SEED QUADRUPLE`` trains one on
+the seen findings of a quadruple and keeps what its last layer before the head makes of all films; with ``random`` for
+the quadruple, what an untrained one makes of them. They lie in ``<run_dir>/rotation/<seed>/features/``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+
+import pandas as pd
+import torch
+from torch import nn
+
+from cmdml.config import TrainConfig, effective
+from cmdml.extractors import VisualExtractor
+from cmdml.features import extract
+from cmdml.findings import findings_of
+from cmdml.model import CMDML
+from cmdml.radiographs import Partition
+from cmdml.semantics import semantic_vectors
+from cmdml.study.rotation import Rotation, features_folder, folder
+from cmdml.training import build_model, fit
+
+BATCH = 256  # films of 64 px that a forward pass takes at once
+
+
+def config_of(profile: dict, seed: int) -> tuple[TrainConfig, str]:
+    """The configuration of the networks of one seed, and their semantics (of the head that is thrown away)."""
+    own = profile["rotation"]["extractor"]["parameters"]
+    values = {**profile["parameters"], **own, "tune": "all", "seed": seed}
+    values, _ = effective(values, own)
+    config = TrainConfig.from_dict({f.name: values[f.name] for f in fields(TrainConfig) if f.name in values})
+    return config, values["semantics"]
+
+
+def headless(model: CMDML) -> VisualExtractor:
+    """The visual stream of a model up to the layer before its last: what is frozen, without the head.
+
+    Raises
+    ------
+    ValueError
+        The regression module is a single linear map (``hidden: 0``), so that there is no such layer.
+    """
+    layers, extractor = [*model.visual_regression], model.visual_extractor
+    if len(layers) < 3:
+        raise ValueError("rotation.extractor needs a hidden layer before its head: set hidden to 1 or more")
+    extractor.net, extractor.features = nn.Sequential(extractor.net, *layers[:-1]), layers[-1].in_features
+    return extractor.eval()  # without its dropout
+
+
+def trained(rotation: Rotation, quadruple: int) -> CMDML:
+    """Train the network of a quadruple on the films and labels of its cell; an interrupted training goes on."""
+    cell, films = rotation.cell(quadruple, 0), rotation.films
+    config, semantics = config_of(rotation.profile, rotation.design)
+    parts = Partition(films, cell.findings, cell.train, cell.val, cell.test, pd.DataFrame())
+    vectors = semantic_vectors(findings_of(films.findings), semantics, seed=rotation.design)
+    out = folder(rotation.profile, rotation.design) / f"training/{quadruple}"
+    return fit(parts, vectors, config, out, progress=False, accelerator="cpu").model
+
+
+def extract_features(profile: dict, seed: int, which: str) -> Path:
+    """Make the features of one quadruple (its number) or of the untrained network (``random``); returns the folder.
+
+    Raises
+    ------
+    ValueError
+        The profile trains no extractor, or has no such quadruple.
+    """
+    if not profile["rotation"].get("extractor"):
+        raise ValueError(f"profile {profile['name']}: its rotation has features and trains no extractor.")
+    rotation = Rotation.of(profile, seed)
+    names = [*map(str, range(len(rotation.sets))), "random"]
+    if which not in names:
+        raise ValueError(f"quadruple {which!r}: the design has 0 to {len(rotation.sets) - 1}, or random")
+    config, semantics = config_of(profile, seed)
+    if which == "random":
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model = build_model(config, semantic_vectors(findings_of(rotation.films.findings), semantics))
+    else:
+        model = trained(rotation, int(which))
+    out = features_folder(profile, seed, which)
+    extract(rotation.films, out, backbone=config.backbone, extractor=headless(model), batch_size=BATCH, progress=False)
+    return out

@@ -1,0 +1,53 @@
+"""What the scores of a rotation were made by, and where its tables go."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cmdml.study.places import ROOT, resolve, shown
+from cmdml.study.results import manifest_of
+
+# Of a plan: what no score depends on.
+ONLY_COUNTED = ("designs", "replicates", "permutations", "comparisons", "improvements")
+
+
+def made_by(plan: dict, parameters: dict, method: str) -> dict:
+    """What the scores of a method depend on, of a rotation's plan and a profile's parameters.
+
+    Scores are good for a profile if this is the same; what only counts and compares (`ONLY_COUNTED`), other methods and
+    parameters of no training play no part.
+    """
+    from dataclasses import fields
+
+    from cmdml.config import TrainConfig
+
+    kept = ("features", "random_features", "extractor", "folds", "pseudo")
+    out = {"plan": {name: plan[name] for name in kept if plan.get(name)}}
+    trained = plan["trained"]
+    if method in trained["methods"]:
+        names = {"semantics", "semantic_model", *(field.name for field in fields(TrainConfig))}
+        out["plan"] |= {"settings": trained["settings"], "method": trained["methods"][method]}
+        out["parameters"] = {name: value for name, value in parameters.items() if name in names}
+        out["parameters"] |= trained.get("parameters", {})
+    else:
+        out["plan"]["closed"] = plan["closed"]
+        out["parameters"] = {}
+    if plan.get("extractor"):
+        network = {name: parameters.get(name) for name in ("backbone", "hidden", "dropout", "batch_size", "augment")}
+        out["parameters"] |= {"extractor": network}
+    return out
+
+
+def results_folder(profile: dict, designs) -> Path:
+    """Where the tables of these designs go: to the committed ones, unless those are of designs that would be lost.
+
+    Then they go to ``<run_dir>/rotation/tables``, and a sentence says so.
+    """
+    out = ROOT / f"data/results/rotation-{profile['name']}"
+    held = manifest_of(out)["designs"] if (out / "manifest.json").is_file() else []
+    lost = [str(design) for design in held if design not in designs]
+    if not lost:
+        return out
+    aside = resolve(profile["parameters"]["run_dir"]) / "rotation/tables"
+    print(f"{shown(out)} holds designs {', '.join(lost)}, too, and stays as it is. Tables: {shown(aside)}")
+    return aside

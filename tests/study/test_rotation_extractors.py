@@ -1,0 +1,146 @@
+"""A network per quadruple: what it is shown, what is kept of it, and that everything after works on that."""
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+
+from cmdml.config import TrainConfig
+from cmdml.feature_set import FeatureSet
+from cmdml.findings import KEYS
+from cmdml.radiographs import RadiographSet, write_radiographs
+from cmdml.study.anatomy import Scores
+from cmdml.study.rotation import Rotation, features_folder, score
+from cmdml.study.rotation_extractors import config_of, extract_features, headless
+from cmdml.study.scorers import Scorer, methods
+from cmdml.training import build_model
+
+HIDDEN = 12
+
+
+@pytest.fixture(scope="module")
+def drawn(tiny, rotation_profile, tmp_path_factory):
+    """A profile whose rotation trains an extractor on the tiny radiographs; nothing of it was run."""
+    folder = tmp_path_factory.mktemp("drawn")
+    write_again(tiny, folder / "runs/radiographs")
+    parameters = rotation_profile["parameters"] | {
+        "run_dir": str(folder / "runs"), "backbone": "small_cnn", "tune": "all", "hidden": HIDDEN,
+        "precision": "32-true", "semantics": "description", "augment": True}  # fmt: skip
+    given = rotation_profile["rotation"]
+    plan = {name: given[name] for name in ("replicates", "permutations", "pseudo", "closed", "comparisons")} | {
+        "features": "", "random_features": "", "designs": [3], "folds": 1, "without": ["source"],
+        "extractor": {"quadruples": 7, "parameters": {"objective": "bce", "semantics": "one_hot", "epochs": 1}},
+        "trained": given["trained"] | {"parameters": {"tune": "frozen", "semantics": "signs_text", "epochs": 1}},
+    }  # fmt: skip
+    return {"name": "drawn", "parameters": parameters, "rotation": plan}
+
+
+def write_again(radiographs, folder, labels=None):
+    """The same films in another folder, perhaps with other labels."""
+    table = radiographs.table if labels is None else radiographs.table.assign(**dict(zip(KEYS, labels.T, strict=True)))
+
+    def fill(pixels):
+        pixels[:] = radiographs.pixels
+
+    card = {key: radiographs.card[key] for key in ("name", "title", "source", "licence", "citation", "findings")}
+    return write_radiographs(folder, table=table, size=radiographs.size, fill=fill, card=card | {"made_with": {}})
+
+
+def test_one_cell_of_the_set_s_own_split(drawn, tiny):
+    rotation, other = Rotation.of(drawn, 3), Rotation.of(drawn, 4)
+    assert rotation.sets == other.sets and len(rotation.sets) == 14  # seeds share the quadruples
+    cell, split = rotation.cell(2, 0), tiny.table["split"].to_numpy()
+    for part, rows in (("test", cell.test), ("val", cell.val), ("train", cell.pool)):
+        assert (rows == np.flatnonzero(split == part)).all()
+    assert (rotation.tested == (split == "test")).all()
+
+
+def test_what_is_kept_is_the_layer_before_the_last(vectors, tiny):
+    torch.manual_seed(0)
+    config = TrainConfig(backbone="small_cnn", hidden=HIDDEN, dropout=0.5)
+    model = build_model(config, vectors).eval()
+    images = torch.from_numpy(np.array(tiny.pixels[:5]))[:, None]
+    with torch.inference_mode():
+        linear, act, _, _ = model.visual_regression
+        wanted = act(linear(model.visual_extractor(images)))
+        made = headless(model.train())  # in evaluation mode, whatever the model was in
+        np.testing.assert_allclose(made(images), wanted, atol=1e-6)
+    assert made.features == HIDDEN
+    with pytest.raises(ValueError, match="needs a hidden layer"):
+        headless(build_model(TrainConfig(backbone="small_cnn", hidden=0), vectors))
+
+
+def test_a_network_is_shown_no_label_of_its_unseen_findings_and_no_test_label(drawn, tiny, tmp_path, monkeypatch):
+    rotation = Rotation.of(drawn, 3)
+    cell, labels = rotation.cell(0, 0), tiny.labels.copy()
+    labels[np.ix_(np.concatenate([cell.val, cell.test]), list(rotation.sets[0]))] ^= 1
+    labels[cell.test] = labels[np.random.default_rng(0).permutation(cell.test)]
+    elsewhere = drawn | {"parameters": drawn["parameters"] | {"run_dir": str(tmp_path)}}
+    write_again(tiny, tmp_path / "radiographs", labels)
+    one, other = (FeatureSet.load(extract_features(profile, 3, "0")) for profile in (drawn, elsewhere))
+    np.testing.assert_array_equal(one.pixels, other.pixels)
+    assert one.pixels.shape == (len(tiny), HIDDEN) and one.card["radiographs_sha256"] == tiny.card["sha256"]
+
+
+def test_networks_differ_by_quadruple_and_seed_and_are_made_once(drawn, monkeypatch):
+    made = {one: FeatureSet.load(extract_features(drawn, *one)).pixels for one in ((3, "0"), (3, "1"), (4, "0"))}
+    assert not np.allclose(made[3, "0"], made[3, "1"]) and not np.allclose(made[3, "0"], made[4, "0"])
+    monkeypatch.setattr("cmdml.features._append", None)  # nothing is extracted again
+    extract_features(drawn, 3, "0")
+    for which in ("14", "-1", "one"):
+        with pytest.raises(ValueError, match=f"quadruple '{which}': the design has 0 to 13, or random"):
+            extract_features(drawn, 3, which)
+
+
+def test_methods_see_the_network_of_their_quadruple(drawn):
+    for which in ("0", "1", "random"):
+        extract_features(drawn, 3, which)
+    rotation = Rotation.of(drawn, 3)
+    for quadruple in (0, 1):
+        scorer = Scorer(rotation, "eszsl", quadruple)
+        stored = FeatureSet.load(features_folder(drawn, 3, quadruple)).pixels
+        assert (scorer.films.pixels == stored).all()
+    cell = rotation.cell(1, 0)
+    for method in ("focused", "eszsl", "ceiling", "random_weights", "view"):
+        scorer = Scorer(rotation, method, 1)
+        assert np.isfinite(scorer(cell, scorer.settings()[0], cell.test)).all(), method
+    values, _ = config_of(drawn, 3)
+    assert (values.objective, values.tune, values.epochs, values.seed) == ("bce", "all", 1, 3)
+    assert "source" not in methods(drawn["rotation"])
+
+
+def test_tables_count_the_test_films_alone(drawn, tiny, monkeypatch):
+    """All quadruples get the features of two networks: what is counted is asked here, not what is scored."""
+    for which in ("0", "1", "random"):
+        extract_features(drawn, 3, which)
+
+    def of_two(profile, seed, which):
+        return features_folder(profile, seed, which if which == "random" else int(which) % 2)
+
+    monkeypatch.setattr("cmdml.study.rotation.features_folder", of_two)
+    only = ["eszsl", "mean_of_seen"]
+    for method in only:
+        with safe_open(score(drawn, 3, method), framework="np") as file:
+            scores = file.get_tensor("scores")
+        test = (tiny.table["split"] == "test").to_numpy()
+        assert np.isfinite(scores[:, test]).all() and np.isnan(scores[:, ~test]).all()
+    scores = Scores(drawn, only)
+    assert scores.strata == ["none", "view"]
+    values, counts = scores.cells("all", "none")
+    c = scores.finding[0, 0]
+    assert counts[0, 0] == tiny.labels[test, c].sum() and np.isfinite(values).all()
+    assert scores.weights.shape[1] == tiny.table["patient"][test].nunique()  # nobody else is drawn
+
+
+def test_a_rotation_with_features_trains_no_extractor(rotation_profile):
+    with pytest.raises(ValueError, match="trains no extractor"):
+        extract_features(rotation_profile, 1, "0")
+
+
+def test_features_of_other_radiographs_are_refused(drawn, tiny, tmp_path):
+    extract_features(drawn, 3, "0")
+    rotation = Rotation.of(drawn, 3)
+    other = RadiographSet(tiny.pixels, tiny.table, tiny.card | {"sha256": "another"}, tiny.folder)
+    changed = Rotation(drawn, 3, other, rotation.sets, rotation.fold)
+    with pytest.raises(ValueError, match="of other radiographs: delete it"):
+        changed.features(0)

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from scipy.spatial.distance import cdist
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
@@ -87,6 +88,19 @@ def separation(visual, kind) -> float:
     axis = PCA(1).fit_transform(np.asarray(visual))
     value = float(auroc((np.asarray(kind) > 0)[:, None], axis)[0, 0])
     return max(value, 1 - value)
+
+
+def company(visual, kind, neighbours: int = 15) -> float:
+    """Of the ill neighbours of films with an unseen finding, the share that has one, too; NaN without such films.
+
+    ``kind`` (M,) as :func:`kinds` returns it; films without a finding are no neighbours.
+    """
+    ill = np.flatnonzero(np.asarray(kind) > 0)
+    points, has = np.asarray(visual)[ill], np.asarray(kind)[ill] == 2
+    apart = cdist(points[has], points)
+    apart[np.arange(has.sum()), np.flatnonzero(has)] = np.inf  # itself
+    near = np.argsort(apart, axis=1, kind="stable")[:, : min(neighbours, len(ill) - 1)]
+    return float(has[near].mean()) if near.size else float("nan")
 
 
 def nearest(distance, labels, pixels, findings: SeenUnseen, keys: Sequence[str], *, columns=6, title="") -> Figure:

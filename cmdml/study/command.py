@@ -37,6 +37,7 @@ from cmdml.names import check  # noqa: E402
 from cmdml.strict_yaml import read_yaml  # noqa: E402
 from cmdml.study import plan, profiles, rotation_jobs  # noqa: E402
 from cmdml.study.places import ROOT, resolve, shown  # noqa: E402
+from cmdml.study.wording import minutes  # noqa: E402
 
 # Not "all": that hides errors, too.
 QUIET = ("host", "progress", "reason", "rules")
@@ -127,7 +128,7 @@ def main(target: str, options: dict) -> int:
         return 0
     if target == "rotation":
         return rotate(profile, methods, options)
-    run_dir = resolve(profile["parameters"]["run_dir"])
+    run_dir, started = resolve(profile["parameters"]["run_dir"]), time.monotonic()
     code = snakemake(target, {"profile": name, "methods": " ".join(methods), **given}, options.get("CORES") or "all")
     if code == 0 and target == "book":
         builder = [str(Path(sys.executable).with_name("jupyter-book")), "build", "--path-output", str(ROOT)]
@@ -135,7 +136,8 @@ def main(target: str, options: dict) -> int:
     if code == 0:
         print({"study": f"Executed notebooks: {shown(run_dir)}/notebooks   Numbers: {shown(run_dir)}/evaluation",
                "sweep": f"Tables: {shown(plan.results_folder(profile))}   Runs: {shown(run_dir)}/sweep",
-               "book": "Read it: _build/html/index.html"}[target])  # fmt: skip
+               "book": "Read it: _build/html/index.html"}[target],
+              f"  Time: {minutes(time.monotonic() - started)}")  # fmt: skip
     return code
 
 

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import pandas as pd
 
 from cmdml.study.parameters import default_parameters
 from cmdml.study.places import resolve, shown
+from cmdml.study.results import read_manifest, read_tables
 from cmdml.study.wording import interval
 
 TRAINING = "notebooks/03_training.ipynb"
@@ -37,14 +37,11 @@ def trials(folder="runs/trials") -> pd.DataFrame:
     Raises
     ------
     ValueError
-        A manifest that is no JSON, by name.
+        A manifest or a table that is damaged or was edited, by name.
     """
     defaults, rows = default_parameters(TRAINING), {}
     for path in sorted(resolve(folder).glob("*/manifest.json")):
-        try:
-            about = json.loads(path.read_text(encoding="utf-8"))
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise ValueError(f"{path} is no JSON ({error}): delete the trial's folder and run it again.") from None
+        about = read_manifest(path)
         changed = {name: value for name, value in about["parameters"].items()
                    if name not in NOT_A_CHOICE and (name not in defaults or value != defaults[name])}  # fmt: skip
         rows[path.parent.name] = {
@@ -64,7 +61,7 @@ def evaluated(trial: Path) -> dict[str, str]:
     file = trial / "evaluation/summary.csv"
     if not file.is_file():
         return dict.fromkeys("SUH", "–")
-    table = pd.read_csv(file).set_index(["protocol", "metric"])
+    table = read_tables(file.parent, ["summary"])["summary"].set_index(["protocol", "metric"])
     rows = {mean: table.loc[("abnormal", f"auroc_{mean}")] for mean in "SUH"}
     return {mean: interval(row.value, row.low, row.high) for mean, row in rows.items()}
 

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import math
 
-import pandas as pd
-
 MINUS, NOTHING = "\N{MINUS SIGN}", "\N{EN DASH}"
 
 
 def interval(value: float, low: float, high: float, digits: int = 2) -> str:
     """``0.57 (0.53–0.61)``; a dash where there is no value, the value alone where there is no interval."""
-    if pd.isna(value):
+    if math.isnan(value):
         return NOTHING
-    if pd.isna(low) or pd.isna(high):
+    if math.isnan(low) or math.isnan(high):
         return _signed(value, digits)
     if min(low, high) < 0:  # a range of negative numbers cannot be read with a dash
         return f"{_signed(value, digits)} ({_signed(low, digits)} to {_signed(high, digits)})"
@@ -22,10 +20,10 @@ def interval(value: float, low: float, high: float, digits: int = 2) -> str:
 
 def difference(value: float, low: float, high: float, digits: int = 2) -> str:
     """``+0.03 (−0.01 to +0.06)``, every number with its sign; a dash where there is no value."""
-    if pd.isna(value):
+    if math.isnan(value):
         return NOTHING
     number = _signed(value, digits, plus=True)
-    if pd.isna(low) or pd.isna(high):
+    if math.isnan(low) or math.isnan(high):
         return number
     return f"{number} ({_signed(low, digits, plus=True)} to {_signed(high, digits, plus=True)})"
 

@@ -89,6 +89,13 @@ def test_what_a_film_carries_and_whether_illness_dominates():
     assert space.separation(rng.normal(size=(90, 3)), kind) < 0.7
 
 
+def test_the_company_of_unseen_films_leaves_out_the_normal_ones():
+    visual = np.array([[0.0], [0.1], [5.0], [5.1], [9.0], [0.05]])
+    kind = np.array([2, 2, 1, 1, 2, 0])
+    assert space.company(visual, kind, 1) == pytest.approx(2 / 3)  # the third one's nearest has none
+    assert np.isnan(space.company(visual, np.zeros(6, int)))
+
+
 def test_three_projections_are_three_panels_with_every_anchor():
     rng = np.random.default_rng(0)
     flat = {title: rng.normal(size=(30 + 4, 2)) for title in ("PCA", "t-SNE", "UMAP")}

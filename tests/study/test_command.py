@@ -6,6 +6,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -88,6 +89,14 @@ def test_the_methods_of_a_sweep_are_checked_where_they_would_be_run(monkeypatch)
     with pytest.raises(ValueError, match="profile phantom, method odd: objective bce does not use gamma"):
         command.main("sweep", {})
     assert command.main("study", {}) == 0
+
+
+def test_a_study_says_how_long_it_took(monkeypatch, capsys):
+    monkeypatch.setattr(command, "time", SimpleNamespace(monotonic=iter([0.0, 400.0]).__next__))
+    started(monkeypatch, "study", PROFILE="smoke")
+    assert capsys.readouterr().out == (
+        "Executed notebooks: runs/smoke/notebooks   Numbers: runs/smoke/evaluation   Time: 7 minutes\n"
+    )
 
 
 def test_a_rotation_is_of_some_designs_and_of_some_methods_alone(monkeypatch):

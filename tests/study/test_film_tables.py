@@ -20,7 +20,8 @@ def test_every_table_has_its_place_on_the_page():
 
 
 def test_means_are_over_findings(tmp_path):
-    rows = [{"finding": f, "seen": f == "Mass", "films": n, "method": m, "hits": 1, "accuracy": a, "low": 0.1, "high": 0.9}
+    shared = {"hits": 1, "low": 0.1, "high": 0.9}
+    rows = [{"finding": f, "seen": f == "Mass", "films": n, "method": m, "accuracy": a, **shared}
             for f, n, a in (("Mass", 10, 0.2), ("Hernia", 30, 0.6)) for m in ("occlusion", "gradcam")]  # fmt: skip
     about = {"commit": "c" * 40, "dirty": False, "script": "benchmarks/pointing.py"}
 

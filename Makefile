@@ -13,14 +13,15 @@ override METHODS  := $(value METHODS)
 override DESIGNS  := $(value DESIGNS)
 override NIH_ROOT := $(value NIH_ROOT)
 override NIH_1024 := $(value NIH_1024)
-export PROFILE CORES SET METHODS DESIGNS NIH_ROOT NIH_1024
+override SCREENSHOTS := $(value SCREENSHOTS)
+export SCREENSHOTS PROFILE CORES SET METHODS DESIGNS NIH_ROOT NIH_1024
 BIN     := .venv/bin
 # Named after what it holds, so the environment is installed again when the lock changes and only then.
 READY   := .venv/ready-$(shell cat requirements.lock pyproject.toml | cksum | cut -d' ' -f1)
 COMMAND := $(BIN)/python -m cmdml.study.command
 
 .DEFAULT_GOAL := help
-.PHONY: help install bench book study sweep rotation plan-nih results readme test mutants lint lab clean trials
+.PHONY: help install bench book study sweep rotation plan-nih results readme test torture mutants lint lab clean check-install slides wheels check-book pdf trials
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):[^#]*## /  make \1|/' | column -t -s '|'
@@ -40,6 +41,12 @@ study: $(READY)  ## run the notebooks of PROFILE into runs/PROFILE (NIH_ROOT=...
 
 book: $(READY)  ## run the study and render it to _build/html/index.html
 	@$(COMMAND) book
+
+check-book: $(READY)  ## look at the rendered book in Chromium: links, widths, both themes, axe-core (SCREENSHOTS=folder)
+	$(BIN)/python book/check.py $(if $(value SCREENSHOTS),--screenshots "$$SCREENSHOTS")
+
+pdf: $(READY)  ## print the book of PROFILE, once `make book` has laid it out, to _build/cmdml.pdf by Chromium
+	$(BIN)/python book/pdf.py "$$PROFILE"
 
 sweep: $(READY)  ## every method, seed and split of PROFILE into data/results/sweep-PROFILE (METHODS="focused ranking")
 	@$(COMMAND) sweep
@@ -63,6 +70,7 @@ bench: $(READY)  ## measure this machine into data/results/benchmarks (NIH_1024=
 	$(BIN)/python benchmarks/train_step.py --out runs/benchmarks
 	$(BIN)/python benchmarks/loss.py --out runs/benchmarks
 	$(BIN)/python benchmarks/bootstrap.py --out runs/benchmarks
+	$(BIN)/python benchmarks/sealing.py --out runs/benchmarks
 	test -z "$$NIH_1024" || $(BIN)/python benchmarks/prepare.py "$$NIH_1024" --out runs/benchmarks
 	mkdir -p data/results/benchmarks && cp runs/benchmarks/*.json data/results/benchmarks
 
@@ -72,6 +80,9 @@ trials: $(READY)  ## list the trainings made by hand (runs/trials) by what they 
 test: $(READY)  ## run the tests
 	$(BIN)/python -m pytest
 
+torture: $(READY)  ## kills, bad inputs, full disks, races by the thousand; half an hour on two cores, goes on where it was stopped
+	$(BIN)/python tests/reliability/torture.py
+
 mutants: $(READY)  ## plant 200 bugs, one at a time, and see whether the tests notice
 	$(BIN)/python tests/mutants.py --count 200
 
@@ -80,6 +91,16 @@ lint: $(READY)  ## ruff
 
 lab: $(READY)  ## JupyterLab with the notebooks
 	$(BIN)/jupyter lab notebooks
+
+check-install: $(READY)  ## is this computer ready for the lab? versions, sizes, one forward pass
+	@$(BIN)/python teaching/check_install.py
+
+slides: $(READY)  ## the deck of the lessons: _build/slides/slides.html
+	@$(BIN)/python teaching/make_slides.py
+
+wheels: $(READY)  ## every package of the lock file into _build/wheels, for laptops without a network
+	$(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock -d _build/wheels
+	@du -sh _build/wheels
 
 clean:  ## remove the rendered book and caches (runs/ and .venv/ stay: they cost time; remove them by hand)
 	rm -rf _build .pytest_cache .ruff_cache .hypothesis

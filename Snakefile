@@ -99,7 +99,8 @@ def variant(wildcards):
 PYTHON = shlex.quote(sys.executable).replace("{", "{{").replace("}", "}}")
 EXECUTE = PYTHON + " -m cmdml.study.run {input[0]:q} {output[0]:q} {params.values:q}"
 NOTEBOOKS = [f"{RUN}/notebooks/{name}.ipynb" for name in
-             ("01_data", "02_semantics", "03_training", "04_evaluation", "05_embeddings", "06_ablation", "07_anatomy")]
+             ("01_data", "02_semantics", "03_training", "04_evaluation", "05_embeddings", "06_ablation", "07_anatomy",
+              "08_traps")]
 # A training's folder outlives the job that was killed, but only if nothing that went into it has changed.
 RECIPE = ('folder={params.folder:q}; recipe="$(cat {input.made_from:q} | cksum) "{params.values:q}; '
           'test "$(cat "$folder/recipe" 2>/dev/null)" = "$recipe" || {{ rm -rf "$folder"; mkdir -p "$folder"; }}; '
@@ -250,6 +251,20 @@ rule anatomy:
         f"{RUN}/notebooks/07_anatomy.ipynb",
     params:
         values=parameters("07_anatomy", rotation=TURNED),
+    shell:
+        EXECUTE
+
+
+# Reads committed tables alone, and counts in the table of the committed films.
+rule traps:
+    input:
+        sources("08_traps"),
+        [str(file) for name in ("results/rotation-nih-mini", "results/sweep-nih", "features")
+         for file in sorted(Path("data", name).glob("*.*"))],
+    output:
+        f"{RUN}/notebooks/08_traps.ipynb",
+    params:
+        values=parameters("08_traps", rotation="data/results/rotation-nih-mini", sweep="data/results/sweep-nih"),
     shell:
         EXECUTE
 

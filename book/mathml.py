@@ -7,14 +7,23 @@ from docutils.utils.math import MathError
 from docutils.utils.math.latex2mathml import tex2mathml
 from sphinx.util import logging
 
+NAMED = r"<mi>\w\w+</mi>\s*<mo>&ApplyFunction;</mo>"  # log, exp, cos ...
+SPACE = '<mspace width="0.1667em"></mspace>'
+
 
 def mathml(node, block: bool) -> str:
-    text = re.sub(r"\\[bB]igg?[lmr]?(?![a-zA-Z])", "", node.astext())  # brackets stretch by themselves in MathML
+    text = node.astext()
     try:
-        return tex2mathml(text, as_block=block)
+        try:
+            text = tex2mathml(text, as_block=block)
+        except MathError:  # docutils wants sized brackets in pairs of one group: without a size they may stand alone
+            text = tex2mathml(re.sub(r"\\[bB]igg?[lmr]?(?![a-zA-Z])", "", text), as_block=block)
     except MathError as error:  # a warning is an error in this book's build
         logging.getLogger(__name__).warning(f"{node.astext()}: {error}", location=node)
         return ""
+    # A named function keeps its distance from a factor on its left, and from an argument without brackets.
+    text = re.sub(rf"(</(?:mi|mn|msub|msup|msubsup|mfrac)>\s*)({NAMED})", rf"\1{SPACE}\2", text)
+    return re.sub(rf"({NAMED})(?=\s*<(?!mo|mspace|mrow))", rf"\1{SPACE}", text)
 
 
 def inline(self, node):

@@ -6,20 +6,24 @@ readme           fill the README's table from data/results
 """
 
 import json
+import re
 import shutil
 import sys
 from pathlib import Path
 
+import folding
 import matplotlib
 import pandas as pd
 import yaml
 
+from cmdml.study import film_tables
 from cmdml.study.places import resolve
 from cmdml.study.results import manifest_of
 
 matplotlib.use("agg")
 ROOT = Path(__file__).resolve().parents[1]
 NUMBERS = ("*.csv", "manifest.json")
+TOOLS = ("stage.py", "folding.py", "browser.py", "check.py", "pdf.py")  # of this folder, and no part of the book
 ROTATION = "data/results/rotation-nih-mini"
 
 
@@ -66,7 +70,7 @@ COLUMNS = {
     "slowest": "slowest", "per_second": "per second", "images_per_s": "images / s", "ratio": "ratio",
     "ratio_per_core": "ratio per core", "cpu_ms_per_image": "CPU ms / image", "ms_per_image": "ms / image",
     "peak_above_imports_mib": "peak memory above imports, MiB", "store_mib": "store, MiB", "gflops": "GFLOP/s",
-    "limit": "share of the limit", "max_difference": "largest difference",
+    "limit": "share of the limit", "share": "share of the time", "max_difference": "largest difference",
 }  # fmt: skip
 
 
@@ -80,6 +84,8 @@ def _number(value) -> str:
 def benchmarks(page: Path) -> None:
     """Fill the page's marked places, one for each table of each file of data/results/benchmarks."""
     for file in sorted((ROOT / "data/results/benchmarks").glob("*.json")):
+        if f"<!-- {file.stem} " not in page.read_text(encoding="utf-8"):
+            continue  # another page's
         found = json.loads(file.read_text())
         machine, versions = found["machine"], found["versions"]
         code = (found["commit"] or "unknown")[:12] + (", with changes" if found["dirty"] else "")
@@ -95,6 +101,53 @@ def benchmarks(page: Path) -> None:
                 f"\n\n*{where}*")
 
 
+def reliability(page: Path) -> None:
+    """Fill the page's marked places with what the long trial found."""
+    folder = ROOT / "data/results/reliability"
+    if not (folder / "manifest.json").is_file():
+        return
+    about = manifest_of(folder)
+    for name in sorted(about["files"]):
+        table = pd.read_csv(folder / name)
+        align = ["left", *["right"] * (table.shape[1] - 1)]
+        text = table.to_markdown(index=False, disable_numparse=True, colalign=align)
+        fill(page, f"reliability {Path(name).stem}", text)
+    tried, planned = sum(about["tried"].values()), sum(about["planned"].values())
+    code = (about["commit"] or "unknown")[:12] + (", with changes" if about["dirty"] else "")
+    machine = about["machine"]
+    lines = [
+        f"{tried:,} trials of {planned:,} planned, {about['faults']:,} faults. Seed {about['seed']}, "
+        f"{about['started'][:10]}, {about['cores_used']} of {machine['cores']} cores, {machine['system']}; "
+        f"Python {about['python']}, torch {about['versions']['torch']}; code `{code}`.",
+        *(f"Not tried: {why}." for why in about["skipped"]),
+    ]
+    fill(page, "reliability about", " ".join(lines))
+
+
+def sizes(page: Path, file: Path) -> None:
+    """Fill the page's marked place with what a laptop needs, as it was measured."""
+    if file.is_file():
+        found = json.loads(file.read_text(encoding="utf-8"))
+        megabytes = [f"{count / 1e6:,.1f}" for count in found["bytes"].values()]
+        table = pd.DataFrame({"what": found["bytes"].keys(), "MB": megabytes})
+        shown = table.to_markdown(index=False, disable_numparse=True, colalign=["left", "right"])
+        fill(page, "sizes", f"{shown}\n\n*{found['system']}, Python {found['python']}.*")
+
+
+def with_buttons(config: dict) -> dict:
+    """The book's configuration, with Binder, Colab and repository buttons if ``repository.url`` is filled in."""
+    about = config.get("repository") or {}
+    url = (about.get("url") or "").rstrip("/").removesuffix(".git")
+    if not url:
+        return {name: value for name, value in config.items() if name != "repository"}
+    if not re.fullmatch(r"https://github\.com/[\w.-]+/[\w.-]+", url):
+        raise SystemExit(f"_config.yml: repository.url is {url!r}; write https://github.com/<owner>/<name>, or nothing")
+    launch = {"binderhub_url": "https://mybinder.org", "colab_url": "https://colab.research.google.com"}
+    html = {"use_repository_button": True, "use_issues_button": True}
+    return config | {"repository": about | {"url": url}, "launch_buttons": config["launch_buttons"] | launch,
+                     "html": config["html"] | html}  # fmt: skip
+
+
 def stage(run_dir: str) -> Path:
     """Write <run_dir>/book, with the same relative paths as the repository. Returns the folder."""
 
@@ -103,9 +156,10 @@ def stage(run_dir: str) -> Path:
     run = ROOT / run_dir
     out = run / "book"
     shutil.rmtree(out, ignore_errors=True)
-    shutil.copytree(ROOT / "book", out / "book", ignore=shutil.ignore_patterns("stage.py", "__pycache__"))
-    for path in ("_config.yml", "_toc.yml"):
-        shutil.copy2(ROOT / path, out / path)
+    shutil.copytree(ROOT / "book", out / "book", ignore=shutil.ignore_patterns(*TOOLS, "__pycache__"))
+    shutil.copy2(ROOT / "_toc.yml", out / "_toc.yml")
+    config = with_buttons(yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8")))
+    (out / "_config.yml").write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), encoding="utf-8")
     for path in [*ROOT.glob("data/*.md"), *ROOT.glob("data/results/**/*.*")]:
         (out / path.relative_to(ROOT)).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(path, out / path.relative_to(ROOT))
@@ -114,11 +168,16 @@ def stage(run_dir: str) -> Path:
     names = [path.name for path in chapters if path.parent.name == "notebooks"]
     (out / "notebooks").mkdir()
     for name in names:
-        shutil.copy2(run / f"notebooks/{name}.ipynb", out / "notebooks")
+        folding.fold(Path(shutil.copy2(run / f"notebooks/{name}.ipynb", out / "notebooks")))
     (out / "book/status.md").write_text(status(run, names))
     (out / "book/figures").mkdir(exist_ok=True)
     figures.loss_figure().savefig(out / "book/figures/loss.svg", bbox_inches="tight", metadata={"Date": None})
     benchmarks(out / "book/performance.md")
+    reliability(out / "book/reliability.md")
+    benchmarks(out / "book/reliability.md")
+    for marker, text in film_tables.texts(ROOT / "data/results").items():
+        fill(out / "book/one-film.md", marker, text)
+    sizes(out / "book/teaching.md", ROOT / "teaching/sizes.json")
     rotation = ROOT / ROTATION
     if (rotation / "manifest.json").is_file():  # the same lines, table and figure as in the README
         fill(out / "book/intro.md", "answer", answer(rotation))
@@ -182,7 +241,7 @@ def readme() -> None:
         for file in (main, *others):
             if not file.exists():
                 continue
-            about = json.loads(file.with_name("manifest.json").read_text())
+            about = manifest_of(file.parent, ["summary.csv"])
             summary = pd.read_csv(file).set_index(["protocol", "metric"])
             for protocol, images in (("abnormal", about["images_test_abnormal"]), ("all", about["images_test"])):
                 cells = (summary.loc[(protocol, f"auroc_{mean}")] for mean in "SUH")

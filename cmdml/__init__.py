@@ -10,6 +10,7 @@ _HOME = {
     "WeightedFocusedEuclideanLoss": "loss",
     "load_findings": "findings",
     "partition": "radiographs",
+    "predict": "prediction",
     "split_findings": "findings",
     "weighted_focused_euclidean": "loss",
 }

@@ -98,6 +98,8 @@ def _load_optimizer(optimizer, saved: dict[str, Tensor]) -> None:
 
 def _read(path: Path) -> tuple[str, dict[str, Tensor]]:
     try:
+        if not path.is_file():  # a pipe would be waited for
+            raise ValueError
         with safe_open(path, framework="pt") as file:
             metadata, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}
         text = metadata["content"]

@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from cmdml import store
-from cmdml.files import sha256, write_json, write_text, write_whole
+from cmdml.files import read_json, sha256, write_json, write_text, write_whole
 
 FORMAT = 1
 
@@ -150,10 +150,10 @@ def write_card(path: Path, card: dict, features: Path, table: Path) -> None:
 
 
 def _read_card(path: Path) -> dict:
+    card = read_json(path, "extract the features again")
     try:
-        card = json.loads(path.read_text(encoding="utf-8"))
         number, seal = card["format"], card["seal"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (KeyError, TypeError) as error:
         raise ValueError(f"{path} is not the card of extracted features ({error!r}); extract them again") from error
     if number != FORMAT:
         raise ValueError(f"{path} has format {number}, this version reads {FORMAT}; extract the features again")

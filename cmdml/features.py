@@ -20,8 +20,9 @@ from cmdml import store
 from cmdml.efficientnet import WEIGHTS_SHA256, state_sha256
 from cmdml.extractors import VisualExtractor
 from cmdml.feature_set import FORMAT, FeatureSet, csv_text, write_card
-from cmdml.files import write_text
+from cmdml.files import naming, write_text
 from cmdml.radiographs import RadiographSet
+from cmdml.writing import clear_unless_files, intact_rows, note_rows, only_writer
 
 __all__ = ["LAYERS", "FeatureSet", "extract", "of_config"]
 
@@ -63,6 +64,8 @@ def extract(
     ------
     ValueError
         If the radiographs changed after they were prepared, ``size`` is above theirs, or a feature is not finite.
+    OSError
+        No space, no permission, or another process is writing the folder; the sentence names path and process.
     """
     folder, size = Path(folder), size or radiographs.size
     if size > radiographs.size:
@@ -76,15 +79,15 @@ def extract(
     if (present := _present(folder, key)) is not None:
         return present
     radiographs.verify()
-    partial = _continued(folder, f"{key} {batch_size} {device}")
     shape, read = (len(radiographs), sum(layers.values())), _reader(extractor.to(device), [*layers][1:], size, device)
-    with _all_cores():
-        _append(
-            partial / "features.safetensors", shape, lambda rows: read(radiographs.pixels[rows]), batch_size, progress
-        )
-    card = {name: radiographs.card[name] for name in _FROM_RADIOGRAPHS if name in radiographs.card}
-    card |= {"columns": store.column_kinds(radiographs.table), **about, "key": key}
-    _publish(partial, folder, csv_text(radiographs.table), card)
+    with naming(folder), only_writer(folder):
+        partial = _continued(folder, f"{key} {batch_size} {device}")
+        with _all_cores():
+            _append(partial / "features.safetensors", shape, lambda rows: read(radiographs.pixels[rows]), batch_size,
+                    progress)  # fmt: skip
+        card = {name: radiographs.card[name] for name in _FROM_RADIOGRAPHS if name in radiographs.card}
+        card |= {"columns": store.column_kinds(radiographs.table), **about, "key": key}
+        _publish(partial, folder, csv_text(radiographs.table), card)
     return FeatureSet.load(folder)
 
 
@@ -134,7 +137,8 @@ def _present(folder: Path, key: str) -> FeatureSet | None:
 def _continued(folder: Path, request: str) -> Path:
     """``<folder>.partial``: what an interrupted run of the same request left there, or emptied."""
     partial = folder.with_name(folder.name + ".partial")
-    if not ((partial / "request").is_file() and (partial / "request").read_text() == request):
+    clear_unless_files(partial)
+    if not ((partial / "request").is_file() and (partial / "request").read_bytes() == request.encode()):
         shutil.rmtree(partial, ignore_errors=True)
         write_text(partial / "request", request)
     return partial
@@ -166,8 +170,8 @@ def _append(path: Path, shape: tuple[int, int], read, batch_size: int, progress:
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     start, row = 8 + len(text), 2 * shape[1]
+    done = intact_rows(path, start, row, shape[0])
     with open(path, "r+b" if path.exists() else "w+b") as file:
-        done = min(max(0, os.fstat(file.fileno()).st_size - start) // row, shape[0])
         done -= done % batch_size if done < shape[0] else 0  # the same batches as without interruption
         file.write(len(text).to_bytes(8, "little") + text)
         file.truncate(start + done * row)
@@ -177,6 +181,7 @@ def _append(path: Path, shape: tuple[int, int], read, batch_size: int, progress:
                 features = read(slice(first, first + batch_size))
                 if not np.isfinite(features).all():
                     raise ValueError(f"{path}: a feature of films {first} to {first + batch_size} is not finite")
+                note_rows(path, first, features)
                 file.write(features.tobytes())
                 file.flush()
                 os.fsync(file.fileno())  # so that the length never runs ahead of the features

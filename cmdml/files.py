@@ -3,27 +3,69 @@
 import hashlib
 import json
 import os
+import re
+import socket
 from collections.abc import Callable, Iterable
+from contextlib import contextmanager
 from pathlib import Path
+
+from safetensors import SafetensorError
 
 _CHUNK = 1 << 20  # bytes read at a time when hashing
 SEAL = "seal.json"
+_AGAIN = "; mend that and run again"
+
+
+@contextmanager
+def naming(path):
+    """Turn what the system says (no space, no permission) into one sentence with the path."""
+    try:
+        yield
+    except SafetensorError as error:  # its writer wraps the system's errors
+        raise OSError(f"{path}: {' '.join(str(error).split())}{_AGAIN}") from error
+    except OSError as error:
+        if error.errno is None or str(error).endswith(_AGAIN):
+            raise  # a sentence of ours
+        named = type(error)(f"{error.filename or path}: {error.strerror or error}{_AGAIN}")
+        named.errno = error.errno
+        raise named from error
 
 
 def write_whole(path, write: Callable[[Path], object]) -> Path:
     """Let ``write`` fill a file beside ``path`` and rename it: a killed process leaves the old file, or none.
 
-    The file beside keeps the suffix of ``path``, because some writers add one that is missing.
+    The file beside keeps the suffix of ``path``, because some writers add one that is missing. What killed processes of
+    this machine left beside is removed.
+
+    Raises
+    ------
+    OSError
+        No space, no permission: one sentence that names the file.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
-    try:
-        write(beside)
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
+    path, host = Path(path), socket.gethostname()
+    beside = path.with_name(f".{path.stem}.{host}-{os.getpid()}.partial{path.suffix}")
+    with naming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for left in path.parent.glob(f".{path.stem}.{host}-*.partial{path.suffix}"):
+            if not alive(re.search(r"-(\d+)\.partial", left.name)):
+                left.unlink(missing_ok=True)
+        try:
+            write(beside)
+            os.replace(beside, path)
+        finally:
+            beside.unlink(missing_ok=True)
     return path
+
+
+def alive(found: re.Match | None) -> bool:
+    """Whether the process whose number is the first group runs on this machine."""
+    try:
+        os.kill(int(found[1]), 0)
+    except (ProcessLookupError, OverflowError, TypeError):
+        return False
+    except PermissionError:
+        pass  # somebody else's
+    return True
 
 
 def write_text(path, text: str) -> Path:
@@ -66,7 +108,7 @@ def seal(folder, names: Iterable[str], format: str, **extra) -> Path:
     """
     folder = Path(folder)
     content = {"format": format, **extra, "sha256": {name: sha256(folder / name) for name in names}}
-    return write_json(folder / SEAL, content | {"sealed": _digest(content)})
+    return write_json(folder / SEAL, sealed(content))
 
 
 def check_seal(folder, format: str, names: Iterable[str] | None = None, *, way_out: str = "") -> dict:
@@ -92,12 +134,8 @@ def check_seal(folder, format: str, names: Iterable[str] | None = None, *, way_o
     file = folder / SEAL
     if not file.is_file():
         raise FileNotFoundError(f"{folder} is not whole, {SEAL} is missing: {way_out}")
-    try:
-        content = json.loads(file.read_bytes().decode("utf-8"))
-        intact = content.pop("sealed") == _digest(content) and isinstance(content["sha256"], dict)
-    except (ValueError, KeyError, TypeError, AttributeError):
-        intact = False
-    if not intact:
+    content = read_json(file, way_out)
+    if not is_sealed(content) or not isinstance(content.get("sha256"), dict):
         raise ValueError(f"{file} is damaged or was edited: {way_out}")
     if content.get("format") != format:
         raise ValueError(f"{file} is of format {content.get('format')!r}, this code reads {format!r}: {way_out}")
@@ -111,6 +149,30 @@ def check_seal(folder, format: str, names: Iterable[str] | None = None, *, way_o
     return content
 
 
+def sealed(content: dict) -> dict:
+    """``content`` as JSON will read it back, with a SHA-256 of itself under ``sealed``."""
+    content = json.loads(json.dumps(content, default=_plain))
+    content.pop("sealed", None)
+    return content | {"sealed": _digest(content)}
+
+
+def is_sealed(content) -> bool:
+    """Whether a content is what :func:`sealed` made."""
+    if not isinstance(content, dict):
+        return False
+    return content.get("sealed") == _digest({name: value for name, value in content.items() if name != "sealed"})
+
+
+def read_json(path, way_out: str):
+    """The JSON of a regular file; ValueError in one sentence where it is none, ended by ``way_out``."""
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{path} is missing or no regular file: {way_out}")
+    try:
+        return json.loads(Path(path).read_bytes().decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise ValueError(f"{path} is damaged, no JSON in UTF-8 ({reason}): {way_out}") from None
+
+
 def _digest(content: dict) -> str:
-    plain = json.dumps(content, sort_keys=True, ensure_ascii=False, default=_plain)
-    return hashlib.sha256(plain.encode()).hexdigest()
+    return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=False).encode(errors="replace")).hexdigest()

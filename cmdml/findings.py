@@ -12,6 +12,7 @@ import numpy as np
 import yaml
 
 from cmdml.names import nearest
+from cmdml.strict_yaml import problem, read_yaml
 
 FINDINGS_FILE = Path(__file__).resolve().parents[1] / "data" / "findings.yaml"
 SECTIONS = ("attributes", "default_unseen", "findings", "extra_findings")
@@ -74,17 +75,6 @@ class SeenUnseen:
         return np.flatnonzero(self.seen_mask)
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML in which a key given twice is an error instead of the last one winning."""
-
-    def construct_mapping(self, node, deep=False):
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for (key_node, _), key in zip(node.value, keys, strict=True):
-            if keys.count(key) > 1:
-                raise yaml.constructor.ConstructorError(None, None, f"{key} is given twice", key_node.start_mark)
-        return super().construct_mapping(node, deep)
-
-
 @lru_cache(maxsize=8)
 def _read(path: Path, _stamp: tuple[int, int]) -> dict:
     """The checked content of a findings file; ``_stamp`` makes an edited file a new entry of the cache."""
@@ -94,16 +84,19 @@ def _read(path: Path, _stamp: tuple[int, int]) -> dict:
             raise ValueError(f"{path} has the unknown section {section}: {nearest(section, SECTIONS)}")
     if path == FINDINGS_FILE and not all(content.get(section) for section in SECTIONS[:3]):
         raise ValueError(f"{path} must hold `attributes`, `default_unseen` and `findings`.")
-    attributes = content.get("attributes") or load_attributes()
-    if not isinstance(attributes, dict) or not all(isinstance(v, str) and v.strip() for v in attributes.values()):
+    own = content.get("attributes") or load_attributes()
+    if not isinstance(own, dict) or not all(isinstance(v, str) and v.strip() for v in own.values()):
         raise ValueError(f"{path}: attributes must map every sign to its definition, such as `round: like a ball`.")
+    study = {} if content.get("findings") else _content(FINDINGS_FILE)  # what a file of one's own adds to
+    attributes = study.get("attributes", {}) | own
     entries = {section: content.get(section) or [] for section in SECTIONS[1:]}
     for section, listed in entries.items():
         if not isinstance(listed, list):
-            raise ValueError(f"{path}: {section} must be a list, got {listed!r}.")
+            raise ValueError(f"{path}: {section} must be a list, got {str(listed):.80}.")
     labelled, extra = ([_finding(entry, attributes, path) for entry in entries[s]] for s in SECTIONS[2:])
     if not labelled + extra:
         raise ValueError(f"{path} must hold at least one finding, under `findings` or `extra_findings`.")
+    labelled = study.get("findings", labelled)
     for field in ("key", "name", "description"):
         said = [" ".join(getattr(finding, field).lower().split()) for finding in labelled + extra]
         twice = [getattr(f, field) for f, text in zip(labelled + extra, said, strict=True) if said.count(text) > 1]
@@ -120,11 +113,11 @@ def _read(path: Path, _stamp: tuple[int, int]) -> dict:
 def _parse(path: Path) -> dict:
     """The sections of a file; a bare list of findings stands for ``extra_findings``."""
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+        content = read_yaml(path.read_text(encoding="utf-8"))
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not UTF-8 (byte {error.start}); save it again with that encoding.") from error
     except yaml.YAMLError as error:
-        raise ValueError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+        raise ValueError(f"{path} is not valid YAML: {problem(error)}") from error
     if isinstance(content, list):
         content = {"extra_findings": content}
     if not isinstance(content, dict):
@@ -134,7 +127,7 @@ def _parse(path: Path) -> dict:
 
 def _finding(entry: dict, attributes: dict, path: Path) -> Finding:
     if not isinstance(entry, dict):
-        raise ValueError(f"{path}: every finding needs the fields {', '.join(FIELDS)}, got {entry!r}.")
+        raise ValueError(f"{path}: every finding needs the fields {', '.join(FIELDS)}, got {str(entry):.80}.")
     label = entry.get("key", "a finding without key")
     missing = [field for field in FIELDS if not entry.get(field) or not str(entry[field]).strip()]
     if missing:
@@ -144,10 +137,13 @@ def _finding(entry: dict, attributes: dict, path: Path) -> Finding:
             raise ValueError(f"{path}: {label} has the unknown field {field}: {nearest(field, FIELDS)}")
     for field in ("synonyms", "signs"):
         if not isinstance(entry[field], list):
-            raise ValueError(f"{path}: {label}: {field} must be a list such as [a, b], got {entry[field]!r}.")
+            raise ValueError(f"{path}: {label}: {field} must be a list such as [a, b], got {str(entry[field]):.80}.")
+        odd = [one for one in entry[field] if not isinstance(one, str) or not one.strip()]
+        if odd:
+            raise ValueError(f"{path}: {label}: {field} must hold texts, got {str(odd[0]):.80}; put it in quotes.")
     for field in ("key", "name", "description", "source"):
         if not isinstance(entry[field], str):
-            raise ValueError(f"{path}: {label}: {field} must be text, got {entry[field]!r}; put it in quotes.")
+            raise ValueError(f"{path}: {label}: {field} must be text, got {str(entry[field]):.80}; put it in quotes.")
     for sign in entry["signs"]:
         if sign not in attributes:
             raise ValueError(f"{path}: {label} has the unknown sign {sign}: {nearest(sign, attributes)}")
@@ -171,7 +167,8 @@ def load_findings(path: str | Path = FINDINGS_FILE) -> list[Finding]:
     """All findings of a file: the labelled ones in the data set's order, then its ``extra_findings``.
 
     An extra finding has no label column. It can be scored like any other, because a score needs only its text.
-    A file of one's own may be nothing but ``extra_findings`` (or a bare list); the study's attributes then hold.
+    A file without a section ``findings`` (nothing but ``extra_findings``, or a bare list) *adds* to the study's 14,
+    and the study's attributes hold; a file with that section stands alone.
 
     Raises
     ------
@@ -197,11 +194,7 @@ def findings_of(keys: Sequence[str], path: str | Path = FINDINGS_FILE) -> list[F
 
 
 def split_findings(
-    keys: Sequence[str],
-    unseen: str | Sequence[str] = "default",
-    *,
-    n_unseen: int = 4,
-    seed: int = 0,
+    keys: Sequence[str], unseen: str | Sequence[str] = "default", *, n_unseen: int = 4, seed: int = 0
 ) -> SeenUnseen:
     """Choose the unseen findings.
 
@@ -223,10 +216,10 @@ def split_findings(
     """
     keys = tuple(keys)
     if isinstance(unseen, str):
+        if unseen == "none":
+            return SeenUnseen(keys, ())
         if unseen == "default":
             chosen = DEFAULT_UNSEEN
-        elif unseen == "none":
-            return SeenUnseen(keys, ())
         elif unseen == "random":
             if not 0 < n_unseen < len(keys):
                 raise ValueError(f"n_unseen must lie between 1 and {len(keys) - 1}, got {n_unseen}.")

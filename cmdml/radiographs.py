@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cmdml import store, writing
+from cmdml import files, store, writing
 from cmdml.partitioning import Partition, one_sided_sources, partition
 
 __all__ = ["SPLITS", "Partition", "RadiographSet", "one_sided_sources", "partition", "write_radiographs"]
@@ -128,13 +128,12 @@ def write_radiographs(
 
     Returns
     -------
-    The loaded set. If the folder already holds this very request (made_with, table, size, rows), it is loaded, not
-    written.
+    The loaded set; if the folder already holds this very request (made_with, table, size, rows), nothing is written.
 
     Raises
     ------
     ValueError : the table is none, or the blocks do not fit it.
-    RuntimeError : another process is writing this folder.
+    BlockingIOError : another process is writing this folder; the sentence names it.
     OSError : no space or no permission; the sentence names the folder.
     """
     if (fill is None) == (blocks is None):
@@ -146,7 +145,7 @@ def write_radiographs(
     request = store.digest(card["made_with"], size, findings, text, lines)
     if (present := _present(folder, request)) is not None:
         return present
-    with writing.naming(folder), writing.only_writer(folder):
+    with files.naming(folder), writing.only_writer(folder):
         if (present := _present(folder, request)) is not None:  # finished by another since we looked
             return present
         partial, shape = folder.with_name(folder.name + ".partial"), (len(table), size, size)
@@ -158,7 +157,8 @@ def write_radiographs(
         (partial / "table.csv").write_bytes(text.encode())
         made = whole_card(card | {"request": request}, table, size, partial)
         (partial / "card.json").write_text(json.dumps(made, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        (partial / "request").unlink()
+        for note in ("request", "pixels.npy" + writing.ROWS):
+            (partial / note).unlink(missing_ok=True)
         writing.publish(partial, folder)
     return RadiographSet.load(folder)
 

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from cmdml.config import TrainConfig
-from cmdml.files import SEAL, check_seal, seal, write_json, write_whole
+from cmdml.files import SEAL, check_seal, read_json, seal, write_json, write_whole
 from cmdml.model import CMDML
 from cmdml.radiographs import Partition
 
@@ -41,7 +41,10 @@ def build_model(config: TrainConfig, vectors: Tensor, features: int | None = Non
 
 
 def claim(out: Path, partition: Partition, vectors: Tensor, config: TrainConfig) -> str:
-    """Write what this run is trained on, or refuse a folder that holds another run; returns the SHA-256 of it."""
+    """Write what this run is trained on, or refuse a folder that holds another run; returns the SHA-256 of it.
+
+    A configuration that never came to its first checkpoint is no run: the next one takes its place.
+    """
     card = partition.radiographs.card
     content = {
         "config": dataclasses.asdict(config),
@@ -54,7 +57,8 @@ def claim(out: Path, partition: Partition, vectors: Tensor, config: TrainConfig)
     if "radiographs_sha256" in card:  # features of these radiographs
         content["features_sha256"] = card["sha256"]
     file = out / "config.json"
-    if not file.exists():
+    begun = any((out / name).exists() for name in (SEAL, "checkpoint.safetensors", "weights.safetensors"))
+    if not (file.exists() and begun):
         write_json(file, content)
     held = _held(file)
     if held != content:
@@ -116,10 +120,7 @@ def load_run(out: str | Path) -> TrainedRun:
 
 
 def _held(file: Path) -> dict:
-    try:
-        content = json.loads(file.read_bytes())
-        if isinstance(content["config"], dict):
-            return content
-    except (ValueError, KeyError, TypeError):
-        pass
-    raise ValueError(f"{file} is damaged: delete that folder and train again")
+    content = read_json(file, "delete that folder and train again")
+    if not isinstance(content, dict) or not isinstance(content.get("config"), dict):
+        raise ValueError(f"{file} is damaged: delete that folder and train again")
+    return content

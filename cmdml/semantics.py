@@ -30,11 +30,7 @@ FORMAT = "2"  # of the committed files; 2 seals the vectors as well as the texts
 
 
 def semantic_vectors(
-    findings: Sequence[Finding],
-    semantics: str = DEFAULT_SEMANTICS,
-    *,
-    model: str = DEFAULT_MODEL,
-    seed: int = 0,
+    findings: Sequence[Finding], semantics: str = DEFAULT_SEMANTICS, *, model: str = DEFAULT_MODEL, seed: int = 0
 ) -> torch.Tensor:
     """Semantic vectors of findings.
 
@@ -80,7 +76,7 @@ def semantic_vectors(
     if semantics == "one_hot":
         return torch.eye(len(findings))
     if semantics in ("name", "description"):
-        return F.normalize(_text_vectors([getattr(f, semantics) for f in findings], model).float(), dim=1)
+        return F.normalize(text_vectors([getattr(f, semantics) for f in findings], model).float(), dim=1)
     return torch.stack([signs_vector(f.signs, semantics, model=model, owner=f"{f.key}: ") for f in findings])
 
 
@@ -108,7 +104,7 @@ def signs_vector(signs: Sequence[str], semantics: str = DEFAULT_SEMANTICS, *, mo
     if semantics == "signs":
         vector = torch.eye(len(names), dtype=torch.float64)[rows].sum(dim=0)
     else:
-        told = _text_vectors(list(sentences.values()), model).double()  # (A, E)
+        told = text_vectors(list(sentences.values()), model).double()  # (A, E)
         vector = (told - told.mean(dim=0))[rows].mean(dim=0)
     return F.normalize(vector, dim=0).float()
 
@@ -226,7 +222,8 @@ def write_committed(model: str = DEFAULT_MODEL, findings: Sequence[Finding] | No
     return write_whole(_file(model), lambda beside: save_file({"vectors": vectors}, beside, metadata=metadata))
 
 
-def _text_vectors(texts: list[str], model: str) -> torch.Tensor:
+def text_vectors(texts: Sequence[str], model: str = DEFAULT_MODEL) -> torch.Tensor:
+    """(T, E) float32: the committed vectors of texts, and :func:`encode` for those that have none."""
     known, _ = committed(model)
     missing = [text for text in dict.fromkeys(texts) if text not in known]
     if missing:

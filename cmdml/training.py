@@ -3,59 +3,31 @@
 import math
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
-from scipy.stats import rankdata
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from cmdml.batches import Batches
 from cmdml.checkpoint import load_checkpoint, save_checkpoint
 from cmdml.config import TrainConfig
-from cmdml.distributed import ALONE, fabric_of, join, over_the_whole_batch
-from cmdml.files import SEAL
+from cmdml.distributed import ALONE, Team, fabric_of, join, over_the_whole_batch
+from cmdml.files import SEAL, naming
 from cmdml.objectives import OBJECTIVES, USES
 from cmdml.optimisation import optimizer_of, train_epoch, trained_parts
 from cmdml.radiographs import Partition
 from cmdml.run_folder import TrainedRun, build_model, claim, load_run, save_run
+from cmdml.selection import NOTHING_TO_CHOOSE_BY, both_kinds, seen_validation_auroc
+from cmdml.writing import only_writer
 
 __all__ = ["TrainConfig", "TrainedRun", "build_model", "embed", "fit", "load_run", "seen_validation_auroc"]
 
 LINE_EVERY = 20  # seconds between the lines that a long training prints
 STD_FLOOR = 1e-6  # a feature that never varies is not blown up
-NOTHING_TO_CHOOSE_BY = (
-    "no seen finding has both positive and negative validation images, among those with a seen finding, so no epoch "
-    "can be chosen: use a larger validation split"
-)
-
-
-def seen_validation_auroc(labels: np.ndarray, scores: np.ndarray) -> float:
-    """Mean AUROC over the seen findings, among images that show at least one of them; the criterion of model selection.
-
-    Parameters
-    ----------
-    labels, scores : ndarray, shape (N, S)
-        Seen findings only: an unseen label never enters. A finding without positives or negatives is left out.
-    """
-    abnormal = labels.any(1)
-    labels, scores = labels[abnormal], scores[abnormal]
-    defined = _both_kinds(labels)
-    if not defined:
-        raise ValueError(NOTHING_TO_CHOOSE_BY)
-    # By ranks (Mann and Whitney), all findings at once: scikit-learn, a finding at a time, takes as long as an epoch of
-    # heads on frozen features.
-    labels, ranks = labels[:, defined] != 0, rankdata(scores[:, defined], axis=0)
-    positives = labels.sum(0)
-    above = np.where(labels, ranks, 0).sum(0) - positives * (positives + 1) / 2
-    return float((above / (positives * (len(labels) - positives))).mean())
-
-
-def _both_kinds(labels: np.ndarray) -> list[int]:
-    """Columns with a positive and a negative among images that all show something."""
-    return [c for c in range(labels.shape[1]) if 0 < labels[:, c].sum() < len(labels)]
 
 
 @torch.no_grad()
@@ -108,6 +80,8 @@ def fit(
     ValueError
         If ``out`` holds a run of another configuration or a damaged one, ``config.tune`` does not fit the data, or
         the loss or a validation score is no longer finite, or validation has no seen finding to choose an epoch by.
+    OSError
+        No space, no permission, or another process trains in ``out``; the sentence names path and process.
     """
     _check_data(partition, config)
     if out is None:
@@ -116,21 +90,34 @@ def fit(
         return TrainedRun(kept.model.eval(), pd.DataFrame(kept.state["history"]), kept.embeddings(), None)
     out, team = Path(out), join(accelerator)
     partition.radiographs.verify()  # nobody changed what is about to be learnt
-    with team.first():  # one process claims the folder, the others see that it is theirs
-        run, checkpoint = claim(out, partition, vectors, config), out / "checkpoint.safetensors"
     if (out / SEAL).exists():
+        claim(out, partition, vectors, config)
         return load_run(out)
-    kept = _Training(partition, vectors, config, accelerator, team)
+    with naming(out), nullcontext() if team.rank else only_writer(out):
+        with team.first():  # one process claims the folder, the others see that it is theirs
+            run = claim(out, partition, vectors, config)
+        if not (out / SEAL).exists():  # else another finished it since we looked
+            _train(out, run, _Training(partition, vectors, config, accelerator, team), team, progress)
+    return load_run(out)
+
+
+def _train(out: Path, run: str, kept: "_Training", team: Team, progress: bool) -> None:
+    """From the checkpoint, if there is one, to the sealed folder; only the first process writes."""
+    checkpoint = out / "checkpoint.safetensors"
     if checkpoint.exists():
         kept.state = load_checkpoint(checkpoint, kept.parts, run)
     team.wait()  # all have read it before the first writes the next
-    kept.run(lambda: team.rank or save_checkpoint(checkpoint, kept.state, kept.parts, run), progress and not team.rank)
+    try:
+        kept.run(lambda: team.rank or save_checkpoint(checkpoint, kept.state, kept.parts, run),
+                 progress and not team.rank)  # fmt: skip
+    except ValueError:  # it diverged: nothing to go on from, and nothing in the way of a better configuration
+        checkpoint.unlink(missing_ok=True)
+        raise
     made = pd.DataFrame(kept.state["history"]), kept.embeddings(), kept.state["learnt"]
     if not team.rank:
         save_run(out, kept.state["weights"], *made)
         checkpoint.unlink(missing_ok=True)
     team.wait()
-    return load_run(out)
 
 
 class _Training:
@@ -226,7 +213,7 @@ def _check_data(partition: Partition, config: TrainConfig) -> None:
         way_out = "extract features first (cmdml.features.extract)" if frozen else "set tune to frozen"
         raise ValueError(f"{data.folder} holds {held}, tune is {config.tune!r}: {way_out}")
     labels = data.labels[partition.val][:, partition.findings.seen_index]
-    if not _both_kinds(labels[labels.any(1)]):
+    if not both_kinds(labels[labels.any(1)]):
         raise ValueError(f"{data.folder}: {NOTHING_TO_CHOOSE_BY}")
 
 

@@ -15,7 +15,7 @@ from cmdml.semantics import semantic_vectors
 from cmdml.study import run
 from cmdml.study.parameters import default_parameters
 
-NOTEBOOKS = sorted((run.ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+NOTEBOOKS = sorted((run.ROOT / "notebooks").glob("0[1-7]_*.ipynb"))  # the traps have their own
 EXERCISE = re.compile(r"^```{exercise} ([^\n]+)\n:label: ([^\n]+)\n\n(.+?)^```$", re.M | re.S)
 SOLUTION = re.compile(r"^````{solution} (\S+)\n:class: dropdown\n\n(.+?)^````$", re.M | re.S)
 PYTHON = re.compile(r"^```python\n(.+?)^```$", re.M | re.S)

@@ -255,19 +255,63 @@ OWN = """- key: Lung_Abscess
 """
 
 
-@pytest.mark.parametrize("head", ["", "extra_findings:\n", "findings:\n"])
-def test_a_file_with_just_ones_own_findings(tmp_path, head):
+@pytest.mark.parametrize("head", ["", "extra_findings:\n"])
+def test_a_file_with_just_ones_own_findings_adds_to_the_fourteen(tmp_path, head):
     path = tmp_path / "my_findings.yaml"
     path.write_text(head + OWN, encoding="utf-8")
-    (finding,) = load_findings(str(path))
+    *study, finding = load_findings(str(path))
+    assert study == load_findings() and len(study) == 14
     assert finding.key == "Lung_Abscess" and finding.signs == ("opacity", "focal", "air_fluid_level")
     assert load_attributes(path) == load_attributes()
+    assert findings_of(["Lung_Abscess", "Mass"], path)[1].key == "Mass"
+    assert len(load_findings()) == 14
+
+
+def test_a_file_with_the_section_findings_stands_alone(tmp_path):
+    path = tmp_path / "my_findings.yaml"
+    path.write_text("findings:\n" + OWN, encoding="utf-8")
+    (finding,) = load_findings(path)
+    assert finding.key == "Lung_Abscess"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("Lung_Abscess", "Mass", "the key Mass more than once"),
+        ("Lung abscess", "effusion", "the name .* more than once"),
+    ],
+)
+def test_an_added_finding_is_none_of_the_fourteen(tmp_path, old, new, says):
+    path = tmp_path / "my_findings.yaml"
+    path.write_text(OWN.replace(old, new), encoding="utf-8")
+    with pytest.raises(ValueError, match=says):
+        load_findings(path)
+
+
+def test_a_sign_of_ones_own_is_added_to_the_study_s(tmp_path):
+    path = tmp_path / "my_findings.yaml"
+    own = OWN.replace("focal", "thick_wall")
+    path.write_text(f"attributes: {{thick_wall: a wall of more than 4 mm}}\nextra_findings:\n{own}", encoding="utf-8")
+    assert "thick_wall" not in load_attributes()
+    assert set(load_attributes(path)) == {*load_attributes(), "thick_wall"}
+    with pytest.raises(ValueError, match="unknown sign opacitty"):
+        path.write_text(path.read_text().replace("opacity,", "opacitty,"), encoding="utf-8")
+        load_findings(path)
+
+
+def test_the_block_that_the_teaching_page_prints_is_enough(tmp_path):
+    """Copied as it stands into a file of one's own, and used as the page's code uses it."""
+    page = (FINDINGS_FILE.parents[1] / "book/teaching.md").read_text(encoding="utf-8")
+    (block,) = [block for block in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL) if "Lung_Abscess" in block]
+    path = tmp_path / "my_findings.yaml"
+    path.write_text(block, encoding="utf-8")
+    assert [finding.key for finding in load_findings(path)] == [*CHESTXRAY14, "Lung_Abscess"]
 
 
 @pytest.mark.parametrize(
     ("raw", "says"),
     [
-        (b"extra_findings:\n- key: A\n  key: B\n", "key is given twice"),
+        (b"extra_findings:\n- key: A\n  key: B\n", "the key .key. stands there twice"),
         ("- {key: \u00d6dem}".encode("latin-1"), "is not UTF-8"),
         (b"", "must hold `findings` or `extra_findings`"),
         (b"extra_findings: []", "at least one finding"),

@@ -9,8 +9,8 @@ ROOT = Path(__file__).resolve().parents[1]
 FILES = sorted((ROOT / "cmdml").rglob("*.py"))
 MODULES = {".".join(p.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): p for p in FILES}
 # What a student reads, and what lies below all else; other modules on top, where neither list has them, train and ask.
-METHOD = {"names", "files", "loss", "model", "extractors", "efficientnet", "objectives", "ranking", "closed_form",
-          "semantics", "findings"}  # fmt: skip
+METHOD = {"names", "files", "strict_yaml", "loss", "model", "extractors", "efficientnet", "objectives", "ranking",
+          "closed_form", "semantics", "findings"}  # fmt: skip
 RADIOGRAPHS = {"radiographs", "partitioning", "store", "writing", "batches", "features", "feature_set", "sources"}
 LAYERS = ("method", "radiographs", "training", "evaluation", "plots", "study")
 

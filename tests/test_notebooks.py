@@ -17,7 +17,7 @@ from cmdml.training import TrainConfig
 
 NOTEBOOKS = sorted((run.ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
 # Filled in by the Snakefile.
-WIRING = {"profile", "run_dir", "training", "out", "compare", "results", "rotation", "beside"}
+WIRING = {"profile", "run_dir", "training", "out", "compare", "results", "rotation", "sweep", "features", "beside"}
 CHAPTERS = ("01_data", "02_semantics", "03_training", "04_evaluation", "05_embeddings")
 DRAWS = re.compile(r"\bplt\.show\(\)|^draw\(", re.M)
 
@@ -124,6 +124,8 @@ def test_a_chapter_says_what_is_in_it_and_what_to_take_away(path):
 
 
 def test_every_chapter_has_a_quiz_of_five(path):
+    if path.stem[:2] > "07":
+        pytest.skip("a trap's question is its exercise")
     (quiz,) = [cell.source for cell in read(path).cells if cell.source.startswith("## Quiz")]
     questions = re.findall(r"^\*\*(\d)\.\*\* .*\?$", quiz, re.M)
     answers = re.findall(r"^```{admonition} Answer\n:class: dropdown\n(.{25,}?)^```$", quiz, re.M | re.S)

@@ -281,7 +281,7 @@ def test_two_writers_of_one_folder(tmp_path):
     said = []
 
     def fill(pixels):
-        with pytest.raises(RuntimeError) as caught:
+        with pytest.raises(BlockingIOError) as caught:
             write(tmp_path / "set")
         said.append(str(caught.value))
         np.copyto(pixels, noise())

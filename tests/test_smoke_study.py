@@ -8,7 +8,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from browser import browser
+from check import Look, broken_links, page_faults
 from sklearn.metrics import average_precision_score, roc_auc_score
+from test_book_in_browser import needs_chromium
 
 from cmdml.findings import DEFAULT_UNSEEN, KEYS
 
@@ -75,3 +78,66 @@ def test_the_book_shows_the_numbers_and_every_chapter(study):
     row = pd.read_csv(run / "evaluation/summary.csv").set_index(["protocol", "metric"]).loc[("abnormal", "auroc_U")]
     shown = f"{row.value:.2f} ({row.low:.2f}–{row.high:.2f})"
     assert shown in (pages / "notebooks/04_evaluation.html").read_text(encoding="utf-8")
+
+
+def test_no_link_of_the_book_is_broken(study):
+    assert broken_links(study[1]) == []
+
+
+@pytest.fixture(scope="module")
+def look():
+    with browser() as running:
+        yield Look(running, "dark")
+
+
+# Every page in both themes: `make check-book`.
+@needs_chromium
+@pytest.mark.parametrize("name", ["book/methods", "book/evidence", "notebooks/04_evaluation", "genindex"])
+def test_a_page_has_no_fault_in_a_browser(study, look, name):
+    assert page_faults(look, study[1] / f"{name}.html") == []
+
+
+@needs_chromium
+def test_a_term_is_explained_on_focus_and_on_hover(study, look):
+    look.open(study[1] / "book/methods.html")
+    term = look.page.locator("a.term", has_text="closeness").first
+    tip = look.page.get_by_role("tooltip")
+    term.focus()
+    assert "between 0 and 1" in tip.inner_text() and tip.locator("math").count() == 1
+    look.page.keyboard.press("Escape")
+    assert tip.count() == 0
+    term.hover()
+    assert tip.is_visible()
+
+
+@needs_chromium
+def test_a_figure_is_enlarged_and_keeps_its_text(study, look):
+    look.open(study[1] / "book/methods.html")
+    figure = look.page.locator("main figure button.zoom").first
+    alt = figure.locator("img").get_attribute("alt")
+    assert len(alt) > 50
+    figure.focus()
+    look.page.keyboard.press("Enter")
+    large = look.page.locator("dialog#zoom img")
+    assert large.is_visible() and large.get_attribute("alt") == alt
+    assert large.bounding_box()["width"] > figure.bounding_box()["width"]
+    look.page.keyboard.press("Escape")
+    assert not large.is_visible()
+
+
+@needs_chromium
+def test_formulas_have_their_font_and_brackets_grow(study, look):
+    look.open(study[1] / "book/methods.html")
+    assert look.page.evaluate("() => document.fonts.ready.then(() => document.fonts.check('16px \"STIX Two Math\"'))")
+    tallest, letter = look.page.evaluate("""() => {
+      const height = mark => mark.getBoundingClientRect().height;
+      const marks = [...document.querySelectorAll('div.math mo')].filter(mark => mark.textContent === '(');
+      return [Math.max(...marks.map(height)), Math.min(...marks.map(height))];
+    }""")
+    assert tallest > 1.5 * letter
+
+
+def test_parameters_are_folded_and_what_was_injected_is_no_cell_of_its_own(study):
+    page = (study[1] / "notebooks/04_evaluation.html").read_text(encoding="utf-8")
+    assert "# The values of this run" in page and ">Parameters</p>" in page and ">Set-up</p>" in page
+    assert "tag_injected-parameters" not in page

@@ -1,12 +1,12 @@
 """What is committed and printed: results of this run and no other, intervals the right way round."""
 
 import importlib.util
-import json
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from cmdml.files import sealed, write_json
 from cmdml.study import results
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -32,7 +32,7 @@ def evaluation(root, at, run="runs/mine", profile="mine", training=None, **about
                "parameters": {"run_dir": run, "training": training or f"{at}/training"}} | about  # fmt: skip
 
     def write_manifest(folder, file, files):
-        (folder / file).write_text(json.dumps(content | {"files": files}))
+        write_json(folder / file, sealed(content | {"files": files}))
 
     return results.publish(root / at / "evaluation", {"summary": pd.DataFrame(rows)}, write_manifest)
 

@@ -10,7 +10,9 @@ import pandas as pd
 from cmdml.evaluation.calibration import calibrated_stacking
 from cmdml.evaluation.controls import swapped_text
 from cmdml.evaluation.metrics import PROTOCOLS, bootstrap_weights, evaluate, protocol_rows, summary_metrics
+from cmdml.files import check_seal
 from cmdml.radiographs import RadiographSet
+from cmdml.run_folder import FORMAT
 
 
 def embedded(training, rows) -> dict[str, np.ndarray]:
@@ -24,8 +26,11 @@ def embedded(training, rows) -> dict[str, np.ndarray]:
     Raises
     ------
     ValueError
-        If one of ``rows`` was not embedded: the training is of other radiographs.
+        If one of ``rows`` was not embedded: the training is of other radiographs; or the file is not what was sealed.
+    FileNotFoundError
+        If the training is not finished.
     """
+    check_seal(training, FORMAT, ["embeddings.npz"], way_out="delete that folder and train again")
     with np.load(Path(training) / "embeddings.npz", allow_pickle=False) as file:
         found = dict(file)
     place = {row: i for i, row in enumerate(found.pop("index").tolist())}

@@ -93,7 +93,9 @@ def decode(path: Path, size: int, non_square: str = "refuse") -> np.ndarray:
     if data[128:132] == b"DICM" and data[:8] != _PNG:
         raise ValueError(f"{path} {_DICOM_HINT}")
     if data[:8] == _PNG:
-        _check_chunks(path, data)
+        check_png(path, data)
+        if data[24] != 8:
+            raise ValueError(f"{path} has {data[24]} bits per channel, expected 8-bit grey; convert it or take it away")
     try:
         with Image.open(io.BytesIO(data)) as image:
             image.load()
@@ -109,14 +111,24 @@ def decode(path: Path, size: int, non_square: str = "refuse") -> np.ndarray:
     low, high = image.getextrema()
     if low == high:
         raise ValueError(f"{path} is {low} everywhere, no radiograph; fetch it again or take it away")
-    if image.width != image.height:
-        if non_square == "refuse":
-            sides = f"{image.width} x {image.height} px"
-            raise ValueError(f"{path} is {sides}, not square; take it away or use non_square='pad'")
-        side = max(image.size)
-        square = Image.new("L", (side, side), 0)
-        square.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
-        image = square
+    if image.width != image.height and non_square == "refuse":
+        sides = f"{image.width} x {image.height} px"
+        raise ValueError(f"{path} is {sides}, not square; take it away or use non_square='pad'")
+    return reduced(padded(image), size)
+
+
+def padded(image: Image.Image) -> Image.Image:
+    """An image of mode L between black bars, square."""
+    side = max(image.size)
+    if image.width == image.height:
+        return image
+    square = Image.new("L", (side, side), 0)
+    square.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
+    return square
+
+
+def reduced(image: Image.Image, size: int) -> np.ndarray:
+    """A square image as (size, size) uint8, box-filtered."""
     if image.width % size == 0:
         return np.asarray(image.reduce(image.width // size))  # the same filter, without resampling arithmetic
     return np.asarray(image.resize((size, size), Image.Resampling.BOX))
@@ -141,7 +153,7 @@ def _grey(path: Path, image: Image.Image) -> Image.Image:
     return image
 
 
-def _check_chunks(path: Path, data: bytes) -> None:
+def check_png(path: Path, data: bytes) -> None:
     """Compare the CRC of every chunk: Pillow skips that of the pixels."""
     at, kind, view = 8, b"", memoryview(data)
     while kind != b"IEND":
@@ -149,9 +161,6 @@ def _check_chunks(path: Path, data: bytes) -> None:
         end = at + 8 + length
         if zlib.crc32(view[at + 4 : end]) != int.from_bytes(data[end : end + 4], "big") or end + 4 > len(data):
             raise ValueError(f"{path} cannot be read as an image (damaged or cut off at byte {at}); fetch it again")
-        if kind == b"IHDR" and data[at + 16] != 8:
-            bits = data[at + 16]
-            raise ValueError(f"{path} has {bits} bits per channel, expected 8-bit grey; convert it or take it away")
         at = end + 4
 
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-import json
+import ctypes
+import signal
+import sys
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from itertools import product
@@ -11,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from safetensors import safe_open
 
 from cmdml.evaluation import anatomy
 from cmdml.evaluation.metrics import bootstrap_weights, harmonic_mean
@@ -24,7 +27,7 @@ from cmdml.sources.decoding import cores
 from cmdml.study import permutations, run
 from cmdml.study.design import nearest_neighbours
 from cmdml.study.results import publish
-from cmdml.study.rotation import Rotation, folder
+from cmdml.study.rotation import Rotation, about_scores, folder, load_scores
 from cmdml.study.scorers import methods
 
 COLUMNS = {"none": (), "view": ("view",), "source": ("source_repo",), "source_view": ("source_repo", "view")}
@@ -53,8 +56,7 @@ class Scores:
             where, name = folder(profile, "").parent, profile["name"]
             raise FileNotFoundError(f"{where}: no design is complete: make rotation PROFILE={name}")
         for design, method in product(self.designs, self.methods):
-            with safe_open(self.files[design][method], framework="np") as file:
-                about = json.loads(file.metadata()["about"])
+            about = about_scores(self.files[design][method])
             if about["films_sha256"] != self.films.card["sha256"]:
                 file = self.files[design][method]
                 raise ValueError(f"{file} is not of the features {plan['features']}: delete it and run again")
@@ -65,11 +67,7 @@ class Scores:
 
     def of(self, design: int) -> np.ndarray:
         """(Q, N, C, M) scores of all methods."""
-        parts = []
-        for method in self.methods:
-            with safe_open(self.files[design][method], framework="np") as file:
-                parts.append(file.get_tensor("scores"))
-        return np.stack(parts, axis=-1)
+        return np.stack([load_scores(self.files[design][method]) for method in self.methods], axis=-1)
 
     def cells(self, protocol: str, stratum: str, seen: bool = False):
         """AUROCs (M, D, K, 1 + R) of the unseen findings, or (M, D, 1 + R) of each design's mean over the seen ones.
@@ -95,6 +93,21 @@ class Scores:
             out.append(values[:, defined].mean(1) if seen else values)
             counts.append(positives)
         return np.stack(out, axis=1), np.array(counts)
+
+
+@contextmanager
+def _pool():
+    """Worker processes, one a core, that end with this one; OSError in one sentence if one of them is killed."""
+    try:
+        with ProcessPoolExecutor(cores(), initializer=_end_with_parent) as pool:
+            yield pool
+    except BrokenProcessPool as error:
+        raise ChildProcessError("a worker process was killed, perhaps for want of memory; run again") from error
+
+
+def _end_with_parent() -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: else it would wait for work for ever
 
 
 def _part(given):
@@ -186,7 +199,7 @@ def collect(profile: dict, out=None) -> Path:
     """Write the tables of the designs that are complete, whole or not at all, the manifest last. Returns the folder."""
     started, scores = datetime.now(UTC), Scores(profile)
     plan, views = profile["rotation"], list(product(PROTOCOLS3, STRATA))
-    with ProcessPoolExecutor(cores()) as pool:
+    with _pool() as pool:
         chance = pool.map(permutations.row, permutations.jobs(scores.rotations, plan))  # the longest first
         parts = list(pool.map(_part, [(profile, *view) for view in views]))
         chance = pd.DataFrame(list(chance))

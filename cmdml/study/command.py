@@ -7,22 +7,37 @@
 
 from __future__ import annotations
 
-import json
 import os
-import shlex
 import signal
-import subprocess
 import sys
-import tempfile
-import time
-from pathlib import Path
 
-import yaml
 
-from cmdml.names import check
-from cmdml.study import plan, profiles, rotation_jobs
-from cmdml.study.places import ROOT, resolve, shown
-from cmdml.study.wording import minutes
+def stopped(*_) -> None:
+    """What is said when somebody stopped it, at once."""
+    target = sys.argv[1] if len(sys.argv) > 1 else "study"
+    sys.stderr.write(f"\nStopped. `make {target}` with the same options goes on where it was.\n")
+    sys.stderr.flush()
+    os._exit(130)
+
+
+if __name__ == "__main__":  # before the imports, which take a second or two
+    signal.signal(signal.SIGINT, stopped)
+    signal.signal(signal.SIGTERM, stopped)
+
+import json  # noqa: E402
+import shlex  # noqa: E402
+import subprocess  # noqa: E402
+import tempfile  # noqa: E402
+import time  # noqa: E402
+from pathlib import Path  # noqa: E402
+
+import yaml  # noqa: E402
+
+from cmdml.names import check  # noqa: E402
+from cmdml.strict_yaml import read_yaml  # noqa: E402
+from cmdml.study import plan, profiles, rotation_jobs  # noqa: E402
+from cmdml.study.places import ROOT, resolve, shown  # noqa: E402
+from cmdml.study.wording import minutes  # noqa: E402
 
 # Not "all": that hides errors, too.
 QUIET = ("host", "progress", "reason", "rules")
@@ -56,7 +71,7 @@ def overrides(text: str, nih_root: str = "") -> dict:
         if name in given:
             raise ValueError(f"SET: {name} is given twice.")
         try:
-            given[name] = profiles.read_yaml(value) if value else ""
+            given[name] = read_yaml(value) if value else ""
         except yaml.YAMLError as error:
             raise ValueError(f"SET: {word!r}: {getattr(error, 'problem', None) or 'no value'}.") from None
     if nih_root:
@@ -87,15 +102,17 @@ def snakemake(target: str, given: dict, cores: str) -> int:
 
 
 def end(process: subprocess.Popen) -> None:
-    """End a process and everything it started: asked first, then not."""
+    """End Snakemake, which would report at length that its jobs were ended, then its jobs: asked first, then not."""
+    process.kill()
+    process.wait()
     for sign in (signal.SIGTERM, signal.SIGKILL):
         try:
             os.killpg(process.pid, sign)
-            process.wait(PATIENCE)
-        except ProcessLookupError:
+            for _ in range(10 * PATIENCE):
+                time.sleep(0.1)
+                os.killpg(process.pid, 0)
+        except (ProcessLookupError, PermissionError):  # none is left, or none that is ours
             return
-        except subprocess.TimeoutExpired:
-            continue
 
 
 def main(target: str, options: dict) -> int:
@@ -142,11 +159,12 @@ def rotate(profile: dict, methods: list[str], options: dict) -> int:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
+    for sign in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(sign, signal.default_int_handler)
     try:
-        check(sys.argv[1], ["study", "book", "sweep", "rotation", "check"], "target")
+        check(sys.argv[1] if len(sys.argv) > 1 else "", ["study", "book", "sweep", "rotation", "check"], "target")
         sys.exit(main(sys.argv[1], dict(os.environ)))
     except KeyboardInterrupt:
-        sys.exit(f"\nStopped. `make {sys.argv[1]}` with the same options goes on where it was.")
+        stopped()
     except (ValueError, OSError) as error:
         sys.exit(f"Nothing was run. {error}")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
+
+from cmdml.files import read_json
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -55,7 +56,8 @@ def training_of(run_dir, training: str = "", *, trials="runs/trials") -> tuple[P
     found = []
     for manifest in resolve(trials).glob("*/manifest.json"):
         whole = manifest.with_name("embeddings.npz")
-        of = json.loads(manifest.read_text(encoding="utf-8"))["parameters"].get("run_dir")
+        about = read_json(manifest, "delete that trial")
+        of = about["parameters"].get("run_dir") if isinstance(about, dict) and "parameters" in about else ""
         if whole.is_file() and of and resolve(of) == resolve(run_dir):
             found.append((whole.stat().st_mtime_ns, manifest.parent))
     if not found:
@@ -84,5 +86,5 @@ def tau_of(training, config: dict) -> float | None:
     """
     file = Path(training) / "objective.json"
     if file.is_file():
-        return json.loads(file.read_text(encoding="utf-8")).get("tau", config["tau"])
+        return read_json(file, "train again").get("tau", config["tau"])
     return None if config["objective"] == "focused_tau" else config["tau"]

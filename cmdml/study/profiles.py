@@ -11,39 +11,12 @@ import yaml
 from pydantic import ValidationError
 
 from cmdml.names import check, unknown
+from cmdml.strict_yaml import problem, read_yaml
 from cmdml.study.parameters import checked, declared_parameters
 from cmdml.study.places import ROOT, resolve
 from cmdml.study.schema import SPLITS, Named, Profile, Rotation, Strict, Sweep
 
 NAME = re.compile(r"[A-Za-z0-9_-]+")
-class _Loader(yaml.SafeLoader):
-    """YAML in which a key stands once and a number says what it looks like."""
-
-    def construct_mapping(self, node, deep=False):
-        seen = set()
-        for key, _ in node.value:
-            name = self.construct_object(key, deep=True)
-            if not isinstance(name, str):
-                raise yaml.MarkedYAMLError(problem=f"the key {name!r} must be text", problem_mark=key.start_mark)
-            if name in seen:
-                raise yaml.MarkedYAMLError(problem=f"the key {name!r} stands there twice", problem_mark=key.start_mark)
-            seen.add(name)
-        return super().construct_mapping(node, deep)
-
-    def construct_int(self, node):
-        if not re.fullmatch(r"[-+]?(0|[1-9][0-9_]*)", node.value):  # YAML 1.1 reads 010 as 8 and 1:30 as 90
-            read = self.construct_yaml_int(node)
-            problem = f"YAML reads {node.value} as the number {read}: write {read}, or \"{node.value}\" for a text"
-            raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
-        return self.construct_yaml_int(node)
-
-
-_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_int)
-
-
-def read_yaml(text: str):
-    """One YAML document, strictly. Raises yaml.YAMLError, which knows the line."""
-    return yaml.load(text, Loader=_Loader)  # noqa: S506 (a SafeLoader)
 
 
 def _lines(node, path=(), seen=None) -> Iterator[tuple[tuple, int]]:
@@ -70,13 +43,10 @@ def _read(path: Path) -> tuple[dict, dict]:
         content, lines = read_yaml(text), dict(_lines(yaml.compose(text, Loader=yaml.SafeLoader)))
     except UnicodeDecodeError as error:
         raise ValueError(f"profile {path.name} is no UTF-8 text (byte {error.start}): save it as UTF-8.") from None
-    except RecursionError:
-        raise ValueError(f"profile {path.name} is nested too deeply.") from None
     except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
-        at = f", line {mark.line + 1}" if mark else ""
-        what = getattr(error, "problem", None) or str(error).replace("\n", " ")
-        raise ValueError(f"profile {path.name}{at}: {what}.") from None
+        what = problem(error)
+        at = ", " if what.startswith("line ") else ": "
+        raise ValueError(f"profile {path.name}{at}{what}.") from None
     if content is None:
         raise ValueError(f"profile {path.name} is empty: it needs at least `parameters`, see profiles/phantom.yaml.")
     if not isinstance(content, dict):

@@ -32,7 +32,7 @@ def load(folder) -> dict:
     folder = resolve(folder)
     if not (folder / "manifest.json").is_file():
         raise FileNotFoundError(f"{folder} holds no rotation: make rotation PROFILE=nih-mini")
-    about = manifest_of(folder)
+    about = manifest_of(folder, [f"{name}.csv" for name in TABLES])
     return {"manifest": about} | {name: pd.read_csv(Path(folder) / f"{name}.csv") for name in TABLES}
 
 

@@ -7,13 +7,16 @@ Snakefile's rule ``rotation_run``); ``python -m cmdml.study.rotation collect PRO
 
 from __future__ import annotations
 
+import hashlib
 import json
+import warnings
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from cmdml.feature_set import FeatureSet
@@ -116,6 +119,47 @@ def score(profile: dict, design: int, method: str) -> Path:
         "plan": profile["rotation"], "parameters": profile["parameters"], "commit": run.CODE["commit"],
         "dirty": run.CODE["dirty"], "seconds": (datetime.now(UTC) - started).total_seconds(),
     }  # fmt: skip
-    meta = {"about": json.dumps(about)}
+    text = json.dumps(about)
+    meta = {"about": text, "sha256": _digest(text, scores), "sha256_about": _digest(text)}
     out = folder(profile, design) / f"{method}.safetensors"
     return write_whole(out, lambda beside: save_file({"scores": scores}, beside, metadata=meta))
+
+
+def _digest(about: str, scores: np.ndarray | None = None) -> str:
+    digest = hashlib.sha256(about.encode())
+    if scores is not None:
+        digest.update(f"{scores.dtype} {scores.shape}".encode() + np.ascontiguousarray(scores).tobytes())
+    return digest.hexdigest()
+
+
+def about_scores(file: Path) -> dict:
+    """How the scores in a file of :func:`score` were made; they are not read."""
+    return json.loads(_read(file, scores=False)[0])
+
+
+def load_scores(file: Path) -> np.ndarray:
+    """(Q, N, C) scores that :func:`score` wrote.
+
+    Raises
+    ------
+    ValueError
+        The file is damaged or was edited; one of before there were hashes is read, and a warning names it.
+    """
+    return _read(file, scores=True)[1]
+
+
+def _read(file: Path, scores: bool) -> tuple[str, np.ndarray | None]:
+    if not file.is_file():  # a pipe would be waited for
+        raise FileNotFoundError(f"{file} is missing or no regular file: delete it and run again")
+    try:
+        with safe_open(file, framework="np") as opened:
+            meta, found = opened.metadata(), opened.get_tensor("scores") if scores else None
+        if meta.keys() == {"about"}:
+            warnings.warn(f"{file} is of a version that noted no hash, so it cannot be checked", stacklevel=3)
+            return meta["about"], found
+        if meta["sha256_about"] == _digest(meta["about"]):
+            if not scores or meta["sha256"] == _digest(meta["about"], found):
+                return meta["about"], found
+    except (SafetensorError, KeyError, AttributeError):
+        pass
+    raise ValueError(f"{file} is damaged or was edited: delete it and run again")

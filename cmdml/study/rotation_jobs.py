@@ -82,7 +82,7 @@ def plan_nih(results: Path = RESULTS) -> str:
     if not (results / "paired.csv").is_file():
         missing = f"{shown(results)}/paired.csv is not there yet, so time and sample size are unknown"
         return "\n".join([*lines, f"{missing}: make rotation PROFILE=nih-mini writes it."])
-    about, paired = manifest_of(results), pd.read_csv(results / "paired.csv")
+    about, paired = manifest_of(results, ["methods.csv", "paired.csv"]), pd.read_csv(results / "paired.csv")
     counted = pd.read_csv(results / "methods.csv").groupby("protocol").films.max()
     films, mine = int(counted["abnormal"]), int(counted["all"])
     hours = sum(about["seconds"].values()) * FILMS / mine / 3600

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
-from cmdml.files import write_json
+from cmdml.files import sealed, write_json
 from cmdml.names import unknown
 from cmdml.study.parameters import declared_parameters, parameters
 from cmdml.study.places import ROOT, resolve
@@ -72,7 +72,7 @@ def environment() -> dict:
 def manifest(
     out, *, profile, parameters, radiographs=None, seed=None, started=None, file="manifest.json", **extra
 ) -> dict:
-    """Write ``out/<file>``, whole or not at all, and return its content.
+    """Write ``out/<file>``, whole or not at all, with a SHA-256 of itself (``sealed``), and return its content.
 
     Parameters
     ----------
@@ -108,9 +108,8 @@ def manifest(
         "wall_seconds": round((datetime.now(UTC) - started).total_seconds(), 1),
         **extra,
     }
-    out = resolve(out)
-    out.mkdir(parents=True, exist_ok=True)
-    write_json(out / file, content)
+    content = sealed(content)
+    write_json(resolve(out) / file, content)
     return content
 
 

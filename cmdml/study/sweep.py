@@ -22,6 +22,7 @@ from cmdml.radiographs import partition
 from cmdml.semantics import semantic_vectors
 from cmdml.study import run
 from cmdml.study.plan import counted_unseen, folder, plan, radiographs_of, settings, training_config
+from cmdml.study.results import manifest_of
 from cmdml.study.tables import collect
 from cmdml.training import fit
 
@@ -67,11 +68,11 @@ if __name__ == "__main__":
             done = train(chosen, *given[:2], int(given[2]))
         elif task == "collect":
             done = collect(chosen)
-            absent = json.loads((done / "manifest.json").read_text())["missing"]
+            absent = manifest_of(done)["missing"]
             if absent:
                 print(f"{len(absent)} of {len(plan(chosen))} runs are missing: {', '.join(absent)}")
         else:
             raise unknown(task, ("run", "collect"), "task")
         print(f"{done} done, {(datetime.now(UTC) - run.IMPORTED).total_seconds():.0f} s", flush=True)
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, OSError) as error:
         sys.exit(f"sweep stopped. {error}")

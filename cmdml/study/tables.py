@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from datetime import UTC, datetime
 from functools import cache, partial
@@ -20,7 +19,7 @@ from cmdml.findings import findings_of, split_findings
 from cmdml.semantics import semantic_vectors
 from cmdml.study import run
 from cmdml.study.plan import counted_unseen, folder, plan, radiographs_of, results_folder, settings
-from cmdml.study.results import manifest_of, publish, settle
+from cmdml.study.results import manifest_of, publish, read_manifest
 
 TUNING = ["method", "lr", "seed", "val_seen_auroc", "used"]  # columns of tuning.csv
 RUN = ["method", "split", "seed"]
@@ -89,7 +88,7 @@ def collect(profile: dict, out=None, *, replicates: int = 1000) -> Path:
         found = [one for one in found if one[:2] not in fewer]
         if not found:
             return out
-    manifests = {one: json.loads((folder(profile, *one) / "manifest.json").read_text()) for one in found}
+    manifests = {one: _of_these_films(folder(profile, *one), test.radiographs) for one in found}
     tuning = [{"method": each["method"], "lr": each["parameters"]["lr"], "seed": each["seed"],
                "val_seen_auroc": each["val_seen_auroc"]}
               for one, each in manifests.items() if "@" in one[1]]  # fmt: skip
@@ -108,6 +107,14 @@ def collect(profile: dict, out=None, *, replicates: int = 1000) -> Path:
     about = _about(profile, test, tables, planned, manifests.values(), before)
     manifest = partial(run.manifest, started=started, replicates=replicates, **about)
     return publish(out, tables, manifest, float_format="%.5g")
+
+
+def _of_these_films(place: Path, radiographs) -> dict:
+    """The manifest of a run, if its films are these."""
+    about = read_manifest(place / "manifest.json")
+    if about.get("data_sha256") != radiographs.card["sha256"]:
+        raise ValueError(f"{place} was trained on other radiographs than {radiographs.folder}: delete it, run it again")
+    return about
 
 
 def _about(profile, test, tables, planned, manifests, before) -> dict:
@@ -130,8 +137,7 @@ def _about(profile, test, tables, planned, manifests, before) -> dict:
 
 def _kept(out: Path, profile: dict, sha256: str) -> tuple[dict, dict[str, pd.DataFrame]]:
     """The manifest in ``out``, and of the tables the rows of what today would be trained the same, on the same data."""
-    settle(out)
-    if not (out / "manifest.json").is_file():
+    if not any((out / name).is_file() for name in ("manifest.json", ".new.manifest.json")):
         return {}, {}
     before = manifest_of(out)
     then = before | {"sweep": before}
@@ -146,7 +152,7 @@ def _kept(out: Path, profile: dict, sha256: str) -> tuple[dict, dict[str, pd.Dat
         old, new = settings(then, method, 0, split), settings(profile, method, 0, split)
         return all(old.get(key) == new[key] for key in new if key not in ("profile", "run_dir", *but))
 
-    tables = {name: pd.read_csv(out / f"{name}.csv") for name in KEYS if (out / f"{name}.csv").is_file()}
+    tables = {name: pd.read_csv(out / f"{name}.csv") for name in KEYS if f"{name}.csv" in before["files"]}
     for name, table in tables.items():
         # the learning rate is what tuning tries, and what it may have changed since
         but = ["lr"] if name == "tuning" else []

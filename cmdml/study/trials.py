@@ -5,12 +5,12 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 
 import pandas as pd
 
+from cmdml.files import read_json
 from cmdml.study.parameters import default_parameters
 from cmdml.study.places import resolve, shown
 from cmdml.study.wording import interval
@@ -41,10 +41,7 @@ def trials(folder="runs/trials") -> pd.DataFrame:
     """
     defaults, rows = default_parameters(TRAINING), {}
     for path in sorted(resolve(folder).glob("*/manifest.json")):
-        try:
-            about = json.loads(path.read_text(encoding="utf-8"))
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise ValueError(f"{path} is no JSON ({error}): delete the trial's folder and run it again.") from None
+        about = read_json(path, "delete the trial's folder and run it again")
         changed = {name: value for name, value in about["parameters"].items()
                    if name not in NOT_A_CHOICE and (name not in defaults or value != defaults[name])}  # fmt: skip
         rows[path.parent.name] = {

@@ -7,8 +7,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from cmdml import files
+from cmdml import files, writing
+from cmdml.files import sealed, write_json
 from cmdml.study import results
+from cmdml.study.places import ROOT
 
 
 class Killed(BaseException):
@@ -21,7 +23,7 @@ def tables(value):
 
 def write_manifest(value):
     def write(folder, file, files):
-        (Path(folder) / file).write_text(json.dumps({"value": value, "files": files}))
+        write_json(Path(folder) / file, sealed({"value": value, "files": files}))
 
     return write
 
@@ -30,7 +32,8 @@ def state(folder):
     """The one value that all files hold, as a reader finds them."""
     about = results.manifest_of(folder)
     values = {about["value"], *(pd.read_csv(folder / f"{name}.csv").value.item() for name in "abc")}
-    assert len(values) == 1 and {p.name for p in folder.iterdir()} == {"a.csv", "b.csv", "c.csv", "manifest.json"}
+    there = {p.name for p in folder.iterdir() if not p.name.startswith(".")}  # the next writer clears the rest away
+    assert len(values) == 1 and there == {"a.csv", "b.csv", "c.csv", "manifest.json"}
     return values.pop()
 
 
@@ -87,5 +90,35 @@ def test_a_table_that_was_changed_is_refused(tmp_path):
     with pytest.raises(ValueError, match="b.csv"):
         results.manifest_of(tmp_path)
     (tmp_path / "manifest.json").write_text("{")
-    with pytest.raises(ValueError, match="manifest.json is no JSON"):
+    with pytest.raises(ValueError, match="manifest.json is damaged, no JSON"):
         results.manifest_of(tmp_path)
+
+
+@pytest.mark.parametrize("file", sorted(ROOT.glob("data/results/**/manifest.json")), ids=lambda p: str(p.parent.name))
+def test_committed_results_are_those_that_their_manifests_vouch_for(file):
+    assert results.manifest_of(file.parent)["files"].keys() == {path.name for path in file.parent.glob("*.csv")}
+
+
+def test_an_edited_manifest_and_a_table_that_it_does_not_name_are_refused(tmp_path):
+    results.publish(tmp_path, tables(1), write_manifest(1))
+    (tmp_path / "d.csv").write_text("value\n1\n")
+    with pytest.raises(ValueError, match="d.csv is not the table"):
+        results.read_tables(tmp_path, ["a", "d"])
+    assert results.read_tables(tmp_path, ["a"])["a"].value.item() == 1
+    about = json.loads((tmp_path / "manifest.json").read_text())
+    for changed in (about | {"value": 2}, about | {"files": {}}, {k: v for k, v in about.items() if k != "sealed"}, []):
+        (tmp_path / "manifest.json").write_text(json.dumps(changed))
+        with pytest.raises(ValueError, match="manifest.json is damaged or was edited"):
+            results.manifest_of(tmp_path)
+
+
+def test_a_reader_leaves_alone_what_a_writer_has_not_vouched_for(tmp_path):
+    results.publish(tmp_path, tables(1), write_manifest(1))
+    (tmp_path / ".new.a.csv").write_text("half")
+    assert results.manifest_of(tmp_path)["value"] == 1 and (tmp_path / ".new.a.csv").exists()
+
+
+def test_a_second_writer_is_told_who_is_at_work(tmp_path):
+    sentence = f"is being written by process {os.getpid()} on"
+    with writing.only_writer(tmp_path / "out"), pytest.raises(OSError, match=sentence):
+        results.publish(tmp_path / "out", tables(1), write_manifest(1))

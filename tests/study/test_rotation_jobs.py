@@ -1,10 +1,10 @@
 """Some of a rotation's designs, and what the full set would take."""
 
-import json
 
 import pandas as pd
 import pytest
 
+from cmdml.files import sealed, sha256, write_json
 from cmdml.study import rotation_jobs, run
 
 
@@ -43,8 +43,9 @@ def results(folder, low, high):
     films = pd.DataFrame({"protocol": ["abnormal", "single", "all"], "films": [1000, 500, 2000]})
     films.to_csv(folder / "methods.csv", index=False)
     comparisons = {"primary": [["focused", "mean_of_seen"]], "strata": ["none", "source_view"]}
-    about = {"rotation": {"comparisons": comparisons}, "seconds": {"a": 3000, "b": 600}, "files": {}}
-    (folder / "manifest.json").write_text(json.dumps(about))
+    about = {"rotation": {"comparisons": comparisons}, "seconds": {"a": 3000, "b": 600}}
+    about["files"] = {name: sha256(folder / name) for name in ("methods.csv", "paired.csv")}
+    write_json(folder / "manifest.json", sealed(about))
     return folder
 
 

@@ -12,6 +12,7 @@ from conftest import make_tiny
 from cmdml import store
 from cmdml.evaluation.metrics import evaluate, paired_difference
 from cmdml.evaluation.testset import TestSet
+from cmdml.files import sealed, write_json
 from cmdml.findings import DEFAULT_UNSEEN, KEYS, split_findings
 from cmdml.study import plan, run, sweep
 from cmdml.study.tables import _pairs, collect, interval
@@ -201,7 +202,7 @@ def test_tables_grow_by_a_method_at_a_time(ran, tables, tmp_path, capsys):
     # nothing is kept of other radiographs, and their commits are not named either
     about = json.loads((out / "manifest.json").read_text())
     about |= {"data_sha256": "other", "run_commits": ["of other radiographs"]}
-    (out / "manifest.json").write_text(json.dumps(about))
+    write_json(out / "manifest.json", sealed(about))
     collect(with_methods("focused"), out, replicates=60)
     assert "bce" not in set(pd.read_csv(out / "runs.csv").method)
     assert "of other radiographs" not in json.loads((out / "manifest.json").read_text())["run_commits"]

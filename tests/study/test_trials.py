@@ -46,5 +46,5 @@ def test_an_unfinished_trial_is_no_trial(tmp_path):
 def test_a_broken_manifest_is_named(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "a/manifest.json").write_text("{")
-    with pytest.raises(ValueError, match="a/manifest.json is no JSON"):
+    with pytest.raises(ValueError, match="a/manifest.json is damaged, no JSON"):
         trials.trials(tmp_path)

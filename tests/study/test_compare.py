@@ -1,0 +1,206 @@
+"""A file of scores gets the full evaluation: against naive counting, and bad files end in one sentence."""
+
+import subprocess
+import sys
+from itertools import product
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cmdml.findings import KEYS
+from cmdml.study import compare, run
+from cmdml.study.compare import Question
+
+
+@pytest.fixture(scope="module")
+def asked(rotation):
+    """The first quadruple of the made rotation, all folds."""
+    return Question(rotation, 0, (0, 1, 2))
+
+
+@pytest.fixture(scope="module")
+def table(asked):
+    scores = np.random.default_rng(3).normal(size=(len(asked.rows), len(KEYS)))
+    return compare.compare(scores, asked, replicates=30), scores
+
+
+def naive_auroc(positive, score, group):
+    """Pairs of one group, counted one by one; None without a pair."""
+    right = pairs = 0
+    for i, j in product(np.flatnonzero(positive), np.flatnonzero(~positive)):
+        if group[i] == group[j]:
+            pairs += 1
+            right += 1.0 * (score[i] > score[j]) + 0.5 * (score[i] == score[j])
+    return right / pairs if pairs else None
+
+
+def of(table, metric, scorer, protocol="abnormal", stratum="none"):
+    here = (table.metric == metric) & (table.scorer == scorer) & (table.protocol == protocol)
+    return table[here & (table.stratum == stratum)].iloc[0]
+
+
+@pytest.mark.parametrize(("protocol", "stratum"), [("abnormal", "none"), ("single", "none"), ("all", "none"),
+                                                   ("abnormal", "source_view"), ("abnormal", "view")])  # fmt: skip
+def test_s_u_and_h_are_those_of_counting_pairs(asked, table, protocol, stratum):
+    found, scores = table
+    films, fold = asked.films, asked.rotation.fold
+    count = films.labels.sum(1)
+    keep = {"abnormal": count > 0, "single": count == 1, "all": count >= 0}[protocol]
+    groups = [tuple(row) for row in films.table[{"none": [], "view": ["view"],
+              "source_view": ["source_repo", "view"]}[stratum]].astype(str).to_numpy()]  # fmt: skip
+    group = np.array([f"{f} {g}" for f, g in zip(fold, groups)])[keep]
+    each = {key: naive_auroc(films.labels[keep, c] == 1, scores[keep, c], group) for c, key in enumerate(KEYS)}
+    unseen = asked.findings.unseen
+    u = np.mean([value for key, value in each.items() if key in unseen and value is not None])
+    s = np.mean([value for key, value in each.items() if key not in unseen and value is not None])
+    for metric, value in (("U", u), ("S", s), ("H", 2 * s * u / (s + u))):
+        row = of(found, metric, compare.OWN, protocol, stratum)
+        assert row.value == pytest.approx(value, abs=1e-6) and row.low < row.value < row.high
+    assert row.left_out == " ".join(key for key, value in each.items() if value is None)
+
+
+def test_the_study_s_scorers_stand_beside_and_gains_are_differences(table):
+    found, _ = table
+    assert set(found.scorer) == {compare.OWN, "illness alone", "ESZSL, told signs", "ceiling, shown the labels"}
+    ceiling, illness = (of(found, "U", name).value for name in ("ceiling, shown the labels", "illness alone"))
+    assert ceiling > illness + 0.05  # on features that show the signs
+    for name in ("illness alone", "ceiling, shown the labels"):
+        gain = of(found, f"U minus {name}", compare.OWN)
+        assert gain.value == pytest.approx(of(found, "U", compare.OWN).value - of(found, "U", name).value)
+        assert gain.low < gain.value < gain.high and 0 < gain.p <= 1
+
+
+def test_the_references_are_those_of_the_rotation(asked, scored):
+    from safetensors.numpy import load_file
+
+    for method in ("mean_of_seen", "eszsl", "ceiling"):
+        kept = load_file(scored[method])["scores"][0]
+        assert np.allclose(asked.reference(method), kept[asked.rows], atol=1e-5), method
+
+
+def test_one_fold_needs_the_films_of_that_fold_alone(rotation):
+    asked = Question(rotation, 2, (1,))
+    assert np.array_equal(asked.rows, np.flatnonzero(rotation.fold == 1))
+    assert asked.reference("mean_of_seen").shape == (len(asked.rows), len(KEYS))
+
+
+def test_films_say_who_trains_and_hide_what_may_not_be_read(asked):
+    part, cell = asked.part(1), asked.cell(1)
+    for name in ("train", "val", "test"):
+        assert np.array_equal(np.flatnonzero(part.part == name), getattr(cell, name))
+    unseen = list(asked.findings.unseen)
+    assert not set(unseen) & set(part.columns)
+    out = part[part.part == "left out"]
+    assert len(out) and (asked.films.table.loc[out.index, unseen].sum(axis=1) > 0).all()
+    seen = part[list(asked.findings.seen)]
+    assert (
+        seen[part.part.isin(["test", "left out"])].isna().all().all() and seen[part.part == "train"].notna().all().all()
+    )
+
+
+@pytest.fixture
+def write(asked, tmp_path):
+    """A good file of scores, changed."""
+
+    def _write(change=lambda table: table):
+        rng = np.random.default_rng(0)
+        table = pd.DataFrame(rng.normal(size=(len(asked.rows), len(KEYS))), columns=list(KEYS)).astype(object)
+        table.insert(0, "image", asked.films.table["image"].to_numpy()[asked.rows])
+        path = tmp_path / "mine.csv"
+        change(table).to_csv(path, index=False)
+        return path
+
+    return _write
+
+
+def test_rows_and_columns_in_any_order_and_more_of_them(asked, write):
+    straight = compare.read_scores(write(), asked)
+    turned = compare.read_scores(write(lambda t: t.iloc[::-1, ::-1].assign(fold=1, Lung_Abscess=2.0)), asked)
+    assert straight.shape == (len(asked.rows), 14) and np.array_equal(straight, turned)
+    one = Question(asked.rotation, 0, (1,))
+    assert np.array_equal(compare.read_scores(write(), one), straight[np.isin(asked.rows, one.rows)])
+
+
+def _first(column, value):
+    def change(table):
+        table.loc[0, column] = value
+        return table
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda t: t.rename(columns={"Edema": "Oedema"}), "has no 'Edema': did you mean 'Oedema'"),
+        (lambda t: t.drop(columns="image"), "has no 'image'"),
+        (lambda t: t.iloc[1:], r"1 of 300 films have no score, first 00000.png"),
+        (lambda t: pd.concat([t, t.iloc[[7]]]), "image 00007.png is given twice"),
+        (_first("image", "00000.jpg"), "1 images are none of the films, first 00000.jpg: did you mean '00000.png'"),
+        (_first("Mass", np.nan), "the score of 00000.png, Mass, is nan, not a finite number"),
+        (_first("Mass", np.inf), "the score of 00000.png, Mass, is inf, not a finite number"),
+        (_first("Hernia", "high"), "the score of 00000.png, Hernia, is high, not a finite number"),
+    ],
+)
+def test_a_bad_file_ends_in_one_sentence(asked, write, change, says):
+    with pytest.raises(ValueError, match=says) as error:
+        compare.read_scores(write(change), asked)
+    assert "mine.csv" in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("raw", "says"), [(b"", "cannot be read as csv"), (b"\xff\xfe\x00", "cannot be read as csv"),
+                                           (b'image\n"', "cannot be read as csv")])  # fmt: skip
+def test_what_is_no_csv(asked, tmp_path, raw, says):
+    (tmp_path / "mine.csv").write_bytes(raw)
+    with pytest.raises(ValueError, match=says):
+        compare.read_scores(tmp_path / "mine.csv", asked)
+    with pytest.raises(ValueError, match="nowhere.csv is no file"):
+        compare.read_scores(tmp_path / "nowhere.csv", asked)
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"design": 99}, "unknown design 99"),
+        ({"design": 101, "quadruple": 14}, "--quadruple must lie between 0 and 13, got 14"),
+        ({"design": 101, "fold": 5}, "--fold must lie between 0 and 4, got 5"),
+        ({"unseen": "Edma"}, "did you mean 'Edema'"),
+        ({"unseen": "none"}, "some finding must be unseen"),
+        ({"fold": 1}, "belong to a --design"),
+    ],
+)
+def test_a_question_that_is_none(given, says):
+    with pytest.raises(ValueError, match=says):
+        compare.question(**given)
+
+
+def test_the_published_split_is_the_committed_films():
+    asked = compare.question("Edema,Mass")
+    films = asked.films
+    assert asked.findings.unseen == ("Mass", "Edema")
+    assert (films.table["split"].iloc[asked.rows] == "test").all() and len(asked.rows) == (
+        films.table["split"] == "test"
+    ).sum()
+    assert (films.table["split"].iloc[asked.cell(0).train] == "train").all()
+    assert not films.labels[asked.cell(0).train][:, asked.findings.unseen_index].any()
+
+
+def test_the_command_from_a_file_to_a_table(tmp_path):
+    films = compare.question().films
+    test = films.table[films.table["split"] == "test"]
+    own = pd.DataFrame(test[list(KEYS)].to_numpy(float), columns=list(KEYS))  # whoever looks at the labels is right
+    own.insert(0, "image", test["image"].to_numpy())
+    own.to_csv(tmp_path / "mine.csv", index=False)
+
+    def command(*words):
+        done = [sys.executable, "-m", "cmdml.study.compare", *words]
+        return subprocess.run(done, cwd=run.ROOT, capture_output=True, text=True)
+
+    done = command("scores", str(tmp_path / "mine.csv"), "--replicates", "5", "--out", str(tmp_path / "out.csv"))
+    assert done.returncode == 0, done.stderr
+    assert "published split; unseen: Pneumonia, Edema, Emphysema, Fibrosis" in done.stdout and "1.000" in done.stdout
+    kept = pd.read_csv(tmp_path / "out.csv")
+    assert of(kept, "U", compare.OWN).value == 1 and of(kept, "U", "illness alone").value < 0.9
+    done = command("scores", str(tmp_path / "absent.csv"))
+    assert done.returncode == 1 and done.stderr.startswith("Nothing was evaluated.") and "Traceback" not in done.stderr

@@ -1,0 +1,98 @@
+"""What the book adds to its pages: folded parameters, mended bodies, formulas, terms."""
+
+import json
+import re
+from types import SimpleNamespace
+
+import folding
+import mathml
+import mend
+import pytest
+from docutils import nodes
+
+
+def cell(source, *tags):
+    return {"cell_type": "code", "metadata": {"tags": list(tags)} if tags else {}, "source": source, "outputs": []}
+
+
+def folded(tmp_path, *cells):
+    path = tmp_path / "chapter.ipynb"
+    path.write_text(json.dumps({"cells": list(cells), "metadata": {}, "nbformat": 4, "nbformat_minor": 5}))
+    folding.fold(path)
+    return json.loads(path.read_text(encoding="utf-8"))["cells"]
+
+
+def test_parameters_and_set_up_are_folded_and_what_was_injected_is_among_them(tmp_path):
+    story = cell(["import time\n"])
+    found = folded(tmp_path, cell(["gamma: float = 2.0  # focusing\n", "seed: int = 0"], "parameters"),
+                   cell("# Parameters\ngamma = 3.0\n", "injected-parameters"), cell("import json\n", "remove-output"),
+                   cell("print(gamma)"), story)  # fmt: skip
+    assert len(found) == 4
+    namespace = {}
+    exec(found[0]["source"], namespace)
+    assert namespace["gamma"] == 3.0 and namespace["seed"] == 0
+    assert [sorted(one["metadata"].get("tags", [])) for one in found] == [
+        ["hide-input", "parameters"], ["hide-input", "remove-output"], [], []]  # fmt: skip
+    assert found[0]["metadata"]["mystnb"]["code_prompt_show"] == "Parameters"
+    assert found[3] == story  # a later import is part of the story
+
+
+def body(html, known=("notebooks/02", "book/plan")):
+    app = SimpleNamespace(env=SimpleNamespace(found_docs=set(known)), builder=SimpleNamespace(format="html"))
+    context = {"body": html}
+    mend.mend(app, "notebooks/01", "page.html", context, None)
+    return context["body"]
+
+
+@pytest.mark.parametrize(
+    ("given", "mended"),
+    [
+        ('href="02.ipynb"', 'href="02.html"'),
+        ('href="../book/plan.md#aim"', 'href="../book/plan.html#aim"'),
+        ('href="../_sources/notebooks/01.ipynb"', 'href="../_sources/notebooks/01.ipynb"'),
+        ('href="https://example.org/a.md"', 'href="https://example.org/a.md"'),
+    ],
+)
+def test_links_of_outputs_lead_to_pages(given, mended):
+    assert body(f"<a {given}>x</a>") == f"<a {mended}>x</a>"
+
+
+def test_code_keeps_its_text_line_by_line():
+    code = 'def f():\n    <span class="k">return</span> 1\n\n\nx = 2\n'
+    found = body(f'<div class="highlight"><pre><span></span>{code}</pre></div>')
+    assert found.count('<span class="line"') == 5 and found.count("--in:4ch") == 1
+    plain = re.sub("<[^>]*>", "", found)
+    assert plain == re.sub("<[^>]*>", "", code)
+
+
+def test_table_headers_say_what_they_head():
+    found = body('<table><thead><tr><th></th><th class="a">U</th></tr></thead><tbody><tr><th>CM-DML</th><td>1</td></tr>'
+                 '<tr><th scope="colgroup">x</th></tr></tbody></table>')  # fmt: skip
+    assert found.startswith('<table><thead><tr><td></td><th scope="col" class="a">U</th>')
+    assert '<th scope="row">CM-DML</th>' in found and '<th scope="colgroup">x</th>' in found
+
+
+def test_the_name_of_the_rows_shares_the_line_of_the_headers():
+    found = body('<thead>\n<tr style="text-align: right;"><th></th><th>U</th></tr>\n'
+                 "<tr><th>scorer</th><th></th></tr></thead>")  # fmt: skip
+    assert re.findall(r">(\w+)</th>", found) == ["scorer", "U"] and found.count("<tr>") == 1
+    two = "<thead><tr><th></th><th>AUROC</th></tr><tr><th>scorer</th><th>U</th></tr></thead>"
+    assert body(two).count("<tr>") == 2
+
+
+@pytest.mark.parametrize("interval", ["(0.52 to 0.57)", "[0.50, 0.61]", "(+0.003 to +0.021)", "(−0.1–0.2)"])
+def test_intervals_of_a_table_stay_whole(interval):
+    assert f'0.5 <span class="interval">{interval}</span>' in body(f"<tbody><tr><td>0.5 {interval}</td></tr></tbody>")
+    assert "interval" not in body("<tbody><tr><td>two (a, b)</td></tr></tbody>") + body(f"<p>0.5 {interval}</p>")
+
+
+@pytest.mark.parametrize(
+    ("formula", "spaces"), [(r"\log p", 1), (r"\log(1-p)", 0), (r"\gamma\log(1-p)", 1), (r"2\log 2", 2), ("a + b", 0)]
+)
+def test_named_functions_keep_their_distance(formula, spaces):
+    assert mathml.mathml(nodes.math(formula, formula), block=False).count('width="0.1667em"') == spaces
+
+
+def test_brackets_of_a_given_size_keep_it_and_lone_ones_are_drawn_all_the_same():
+    assert 'minsize="1.2em"' in mathml.mathml(nodes.math("", r"\bigl(x\bigr)"), block=True)
+    assert mathml.mathml(nodes.math("", r"\Big[ x \\ y \Big]"), block=True).count("<mo") == 2

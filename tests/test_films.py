@@ -1,0 +1,139 @@
+"""Films of every kind become the pixels that the training's own decoder would give, or one sentence."""
+
+import sys
+
+import numpy as np
+import pytest
+from film_files import dicom, jpeg, phantoms
+from PIL import Image
+
+from cmdml.films import find_films, read_film
+from cmdml.sources.decoding import decode
+
+
+@pytest.fixture(scope="module")
+def film():
+    return phantoms(3, 128)[1]
+
+
+def save(path, picture, **options):
+    (picture if isinstance(picture, Image.Image) else Image.fromarray(picture)).save(path, **options)
+    return path
+
+
+def test_a_png_is_read_as_the_training_reads_it(film, tmp_path):
+    path = save(tmp_path / "a.png", film)
+    read = read_film(path, 64)
+    assert np.array_equal(read.pixels, decode(path, 64)) and read.notes == () == read.warnings
+
+
+def test_a_film_that_is_not_square_gets_the_bars_of_the_training(film, tmp_path):
+    path = save(tmp_path / "a.png", film[:100])
+    read = read_film(path, 64)
+    assert np.array_equal(read.pixels, decode(path, 64, "pad"))
+    assert read.notes == ("128 x 100 px, made square with black bars",) and read.shown.shape == (128, 128)
+
+
+def test_colour_that_is_grey_and_colour_that_is_none(film, tmp_path):
+    plain = read_film(save(tmp_path / "a.png", film), 64)
+    for mode in ("RGB", "RGBA", "LA"):
+        same = read_film(save(tmp_path / f"{mode}.png", Image.fromarray(film).convert(mode)), 64)
+        assert np.array_equal(same.pixels, plain.pixels) and not same.warnings
+    (tmp_path / "b.jpg").write_bytes(jpeg(film, "RGB"))
+    near = read_film(tmp_path / "b.jpg", 64)
+    assert not near.warnings and np.abs(near.pixels.astype(int) - plain.pixels).max() <= 3
+    colour = np.stack([film, film // 2, film], 2)
+    assert "colour" in read_film(save(tmp_path / "c.png", colour), 64).warnings[0]
+    half = Image.fromarray(film).convert("RGBA")
+    half.putalpha(100)
+    with pytest.raises(ValueError, match=r"d\.png has transparent parts"):
+        read_film(save(tmp_path / "d.png", half), 64)
+
+
+@pytest.mark.parametrize("bits", [10, 12, 14, 16])
+def test_sixteen_bits_are_scaled_by_the_depth_that_their_largest_value_needs(film, tmp_path, bits):
+    deep = np.rint(film * (((1 << bits) - 1) / 255)).astype(np.uint16)
+    deep[0, 0] = (1 << bits) - 1
+    read = read_film(save(tmp_path / "a.png", deep), 128)
+    assert np.array_equal(read.pixels[1:], film[1:])
+    assert read.notes[0].endswith(f"read as {bits} bits") and f"{(1 << bits) - 1:,}" in read.notes[0]
+
+
+def test_an_exif_turn_is_made(film, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned clockwise by 90 degrees
+    path = tmp_path / "a.jpg"
+    path.write_bytes(jpeg(np.rot90(film), exif=exif))
+    read = read_film(path, 64)
+    assert np.abs(read.pixels.astype(int) - decode(save(tmp_path / "b.png", film), 64)).mean() < 2
+    assert "EXIF" in read.notes[0]
+
+
+def test_what_makes_a_score_doubtful_is_a_warning(film, tmp_path):
+    small = read_film(save(tmp_path / "a.png", film[::4, ::4]), 64)
+    assert small.pixels.shape == (64, 64) and "32 px, smaller" in small.warnings[0]
+    assert "scaled wrongly" in read_film(save(tmp_path / "b.png", film // 16), 64).warnings[0]
+
+
+def test_dicom_windows_and_inverts(film, tmp_path):
+    deep = film.astype(np.uint16) * 8 + 500  # 500 to 2,540 of 0 to 4,095
+    low, high = 500, 500 + 255 * 8
+    window = ((low + high + 1) / 2, high - low + 1)
+    plain = read_film(dicom(tmp_path / "a.dcm", deep, window=window), 128)
+    assert np.abs(plain.pixels.astype(int) - film).max() <= 1 and "its window" in plain.notes[0]
+    inverted = read_film(dicom(tmp_path / "b.dcm", high + low - deep, kind="MONOCHROME1", window=window), 128)
+    assert np.abs(inverted.pixels.astype(int) - film).max() <= 1
+    window = (high + low - 1000 + 1, 2 * (high - low) + 1)
+    scaled = read_film(dicom(tmp_path / "c.dcm", deep, rescale=(2, -1000), window=window), 128)
+    assert np.abs(scaled.pixels.astype(int) - film).max() <= 1
+    bare = read_film(dicom(tmp_path / "d.dcm", deep), 128)
+    spread = (film.astype(float) - film.min()) / (film.max() - film.min()) * 255
+    assert np.abs(bare.pixels - spread).max() <= 1 and "no window" in bare.notes[0]
+
+
+def test_dicom_tags_that_say_it_is_no_frontal_film(film, tmp_path):
+    assert "lateral" in read_film(dicom(tmp_path / "a.dcm", film, bits=8, ViewPosition="LL"), 64).warnings[0]
+    assert "modality CT" in read_film(dicom(tmp_path / "b.dcm", film, bits=8, Modality="CT"), 64).warnings[0]
+    assert not read_film(dicom(tmp_path / "c.dcm", film, bits=8, Modality="DX", ViewPosition="PA"), 64).warnings
+
+
+def test_dicom_without_pydicom_is_a_sentence(film, tmp_path, monkeypatch):
+    path = dicom(tmp_path / "a.dcm", film, bits=8)
+    monkeypatch.setitem(sys.modules, "pydicom", None)
+    with pytest.raises(ModuleNotFoundError, match=r"a\.dcm is DICOM, which needs pydicom: pip install 'cmdml\[dicom\]"):
+        read_film(path, 64)
+
+
+def test_what_is_no_film_is_one_sentence(film, tmp_path):
+    (tmp_path / "a.txt").write_text("no film")
+    with pytest.raises(ValueError, match=r"a\.txt cannot be read as an image \(it is no image file\); give a PNG"):
+        read_film(tmp_path / "a.txt", 64)
+    with pytest.raises(FileNotFoundError, match="no such file"):
+        read_film(tmp_path / "b.png", 64)
+    whole = save(tmp_path / "c.png", film).read_bytes()
+    (tmp_path / "c.png").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match=r"c\.png cannot be read"):
+        read_film(tmp_path / "c.png", 64)
+    with pytest.raises(ValueError, match="one grey value everywhere"):
+        read_film(save(tmp_path / "d.png", np.full((80, 80), 7, np.uint8)), 64)
+    frames = [Image.fromarray(film), Image.fromarray(film[::-1].copy())]
+    frames[0].save(tmp_path / "e.tif", save_all=True, append_images=frames[1:])
+    with pytest.raises(ValueError, match="2 frames"):
+        read_film(tmp_path / "e.tif", 64)
+    (tmp_path / "f.dcm").write_bytes(b"\0" * 128 + b"DICM" + b"nonsense")
+    with pytest.raises(ValueError, match=r"f\.dcm cannot be read as DICOM"):
+        read_film(tmp_path / "f.dcm", 64)
+
+
+def test_a_folder_gives_its_films_by_name(film, tmp_path):
+    for name in ("b.png", "a.png", "in/c.PNG"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        save(tmp_path / name, film)
+    dicom(tmp_path / "d", film, bits=8)
+    (tmp_path / "table.csv").write_text("x")
+    (tmp_path / ".hidden.png").write_text("x")
+    found, others = find_films([tmp_path, tmp_path / "b.png"])
+    assert [p.name for p in found] == ["a.png", "b.png", "d", "c.PNG", "b.png"] and others == 1
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(FileNotFoundError, match="holds no film"):
+        find_films([tmp_path / "empty"])

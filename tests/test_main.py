@@ -1,0 +1,109 @@
+"""The command line, as a user types it."""
+
+import io
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from film_files import dicom, jpeg, phantoms
+from PIL import Image
+from typer.testing import CliRunner
+
+from cmdml.__main__ import app
+from cmdml.findings import KEYS
+
+ABSCESS = "Lung abscess: opacity, lucency, round, air-fluid level"
+
+
+def cmdml(*words):
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("films")
+    pixels = phantoms(5)
+    Image.fromarray(pixels[0]).save(folder / "a.png")
+    (folder / "b.jpg").write_bytes(jpeg(pixels[1]))
+    Image.fromarray(pixels[2].astype(np.uint16) * 257).save(folder / "c.png")
+    dicom(folder / "d.dcm", 4095 - pixels[3].astype(np.uint16) * 16, kind="MONOCHROME1")
+    dicom(folder / "e.dcm", pixels[4].astype(np.uint16) * 16)
+    return folder
+
+
+def test_a_film_of_each_kind_ranked(films):
+    for name in ("a.png", "b.jpg", "c.png", "d.dcm", "e.dcm"):
+        done = cmdml("predict", films / name, "--run", "phantom")
+        assert done.exit_code == 0, done.output
+        assert done.stdout.startswith("Not a medical device.") and "percentile" in done.stdout
+        rows = [line for line in done.stdout.splitlines() if " seen " in line or " unseen " in line]
+        assert len(rows) == 14
+
+
+def test_a_folder_with_one_bad_file(films, tmp_path):
+    (tmp_path / "bad.png").write_text("no film")
+    done = cmdml("predict", films, tmp_path / "bad.png", "--run", "phantom", "--csv", "-")
+    assert done.exit_code == 1
+    table = pd.read_csv(io.StringIO(done.stdout))
+    assert table["film"].nunique() == 5 and len(table) == 5 * 14 and set(table["notice"]) == {"not a medical device"}
+    assert set(table["finding"]) == set(KEYS) and table["percentile"].between(0, 100).all()
+    sentences = [line for line in done.stderr.splitlines() if "bad.png" in line]
+    assert len(sentences) == 1 and "cannot be read as an image" in sentences[0]
+
+
+def test_own_words_in_json(films):
+    words = ("--finding", ABSCESS, "--signs", "opacity,focal")
+    done = cmdml("predict", films / "a.png", "--run", "phantom", *words, "--json")
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    assert found["notice"] == "not a medical device"
+    assert [words["name"] for words in found["own_words"]] == ["Lung abscess", "signs: opacity, focal"]
+    kinds = [row["kind"] for row in found["films"][0]["findings"]]
+    assert kinds.count("own words") == 2 and len(kinds) == 16
+
+
+def test_own_words_on_a_terminal(films):
+    done = cmdml("predict", films / "a.png", "--run", "phantom", "--finding", "Mine: lucency, hyperinflation")
+    assert "Mine: leans on" in done.stdout and "No seen finding has hyperinflation" in done.stdout
+
+
+def test_without_a_run_the_real_head_scores_and_says_so(films):
+    pytest.importorskip("timm")
+    done = cmdml("predict", films / "a.png")
+    assert "no --run given" in done.stderr and "nih-mini" in done.stderr
+    assert "WARNING: unlike the films of the training" in done.stdout  # a phantom is no film
+
+
+def test_a_csv_file_and_warnings_on_stderr(films, tmp_path):
+    from skimage import data
+
+    Image.fromarray(data.cat()).save(tmp_path / "cat.png")
+    done = cmdml("predict", tmp_path / "cat.png", "--run", "phantom", "--csv", tmp_path / "scores.csv")
+    assert done.exit_code == 0 and "unlike the films" in done.stderr and "Not a medical device" in done.stdout
+    assert "unlike the films" in pd.read_csv(tmp_path / "scores.csv")["warnings"][0]
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [(["a.png", "--run", "phantm"], "did you mean 'phantom'"), (["none.png", "--run", "phantom"], "no such file"),
+     (["a.png", "--run", "phantom", "--signs", "rund"], "did you mean 'round'"),
+     (["a.png", "--run", "phantom", "--heatmap", "x.png", "--where", "Mas"], "did you mean 'Mass'")],
+)  # fmt: skip
+def test_what_cannot_be_done_is_one_sentence(films, words, sentence):
+    done = cmdml("predict", films / words[0], *words[1:])
+    assert done.exit_code in (1, 2) and sentence in done.stderr and "Traceback" not in done.output
+    assert len([line for line in done.stderr.splitlines() if line.startswith("cmdml:")]) == 1
+
+
+def test_a_heat_map_is_of_one_film(films, tmp_path):
+    pytest.importorskip("captum")
+    done = cmdml("predict", films / "a.png", "--run", "phantom", "--heatmap", tmp_path / "h.png", "--where", "Mass")
+    assert done.exit_code == 0 and (tmp_path / "h.png").is_file() and "Mass" in done.stderr
+    assert cmdml("predict", films, "--heatmap", tmp_path / "i.png").exit_code == 2
+
+
+def test_export_copies_a_head(tmp_path):
+    done = cmdml("export", "phantom", tmp_path / "mine")
+    assert done.exit_code == 0 and (tmp_path / "mine" / "seal.json").is_file() and "MB" in done.stdout
+    assert cmdml("predict", tmp_path, "--run", tmp_path / "mine").exit_code == 2  # a folder without films

@@ -1,0 +1,185 @@
+"""The teaching kit: the lab runs, the check says what is missing, the deck holds the results and loads nothing."""
+
+import importlib.util
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from cmdml.findings import KEYS, load_findings
+from cmdml.study import report, run
+
+ROOT = Path(__file__).resolve().parents[1]
+LAB = ROOT / "teaching/lab.ipynb"
+
+
+def script(path):
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def check():
+    return script(ROOT / "teaching/check_install.py")
+
+
+@pytest.fixture(scope="module")
+def slides():
+    return script(ROOT / "teaching/make_slides.py")
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    """{cell: its outputs as text} of the lab, run with four unseen findings of its own."""
+    out = run.execute(LAB, tmp_path_factory.mktemp("lab") / "lab.ipynb", {"unseen": "Mass,Effusion,Edema,Infiltration"})
+    told = {}
+    for cell in json.loads(out.read_text())["cells"]:
+        parts = [o.get("text") or o.get("data", {}).get("text/plain", "") for o in cell.get("outputs", [])]
+        told[cell["id"]] = "\n".join("".join(part) for part in parts)
+    return told
+
+
+def test_the_lab_runs_and_answers(lab):
+    assert "unseen: Effusion, Infiltration, Mass, Edema" in lab["lab-setup"]
+    assert len(re.search("highest: (.*)", lab["lab-scores"])[1].split(", ")) == 5
+    assert "Edema" in lab["lab-truth"] and "test film" in lab["lab-truth"]
+    by_hand, package = re.search(r"by hand ([\d.]+), by the package ([\d.]+)", lab["lab-by-hand"]).groups()
+    assert by_hand == package
+    for name in ("own signs", "another finding's signs", "illness alone"):
+        assert name in lab["lab-swapped"]
+    assert "seen" in lab["lab-own-scores"] and "ceiling" in lab["lab-anatomy"]
+    assert not any("Traceback" in text for text in lab.values())
+
+
+def test_the_lab_is_stripped_and_its_parameters_are_explained():
+    cells = json.loads(LAB.read_text())["cells"]
+    assert all(not cell.get("outputs") and cell.get("execution_count") is None for cell in cells)
+    (first,) = [c for c in cells if "parameters" in c["metadata"].get("tags", [])]
+    assert all("  # " in line for line in "".join(first["source"]).splitlines())
+    assert set(run.declared_parameters(LAB)) == {"unseen", "film", "gamma", "my_findings", "seed"}
+
+
+def test_the_lab_s_minutes_are_those_of_the_page():
+    text = "\n".join("".join(cell["source"]) for cell in json.loads(LAB.read_text())["cells"])
+    asked = re.findall(r"^## \d · .*\(minutes (\d+) to (\d+)\)", text, re.M)
+    page = (ROOT / "book/teaching.md").read_text().partition("## Add your own")[0]
+    planned = re.findall(r"^\| (\d+)–(\d+) \| (?:a vote|swap|γ by|your own|what is|exit)", page, re.M)
+    assert asked == planned and asked[0][0] == "0" and asked[-1][1] == "90"
+    assert all(a[1] == b[0] for a, b in zip(asked, asked[1:]))
+
+
+def test_the_printed_finding_is_the_shipped_file_and_its_code_runs(tmp_path, monkeypatch, capsys):
+    page = (ROOT / "book/teaching.md").read_text(encoding="utf-8")
+    (block,), (code,) = (re.findall(rf"```{kind}\n(.*?)```", page, re.S) for kind in ("yaml", "python"))
+    assert yaml.safe_load(block) == yaml.safe_load((ROOT / "teaching/my_findings.yaml").read_text())
+    (tmp_path / "my_findings.yaml").write_text(block, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, "teaching", "exec"), space := {})
+    assert [f.key for f in space["findings"]] == [*KEYS, "Lung_Abscess"] and space["vectors"].shape == (15, 384)
+    assert capsys.readouterr().out.strip() in {finding.name for finding in load_findings()}
+
+
+def test_tables_of_lessons_fill_ninety_minutes():
+    page = (ROOT / "book/teaching.md").read_text()
+    for lesson in re.split(r"^### ", page, flags=re.M)[1:]:
+        spans = [tuple(map(int, span)) for span in re.findall(r"^\| (\d+)–(\d+) \|", lesson, re.M)]
+        assert spans[0][0] == 0 and spans[-1][1] == 90 and all(a[1] == b[0] for a, b in zip(spans, spans[1:]))
+
+
+def test_ready(check, capsys):
+    check.main([])
+    out = capsys.readouterr().out
+    assert out.rstrip().endswith("ready") and "features of the films" in out and " through " in out
+
+
+@pytest.mark.parametrize(
+    ("break_it", "says"),
+    [
+        (lambda check, mp: mp.setattr(check.sys, "version_info", (3, 10, 1)), "is too old, 3.11 or newer"),
+        (lambda check, mp: mp.setattr(check, "NEEDED", ("numpy", "no-such-package")), "no-such-package is missing"),
+        (lambda check, mp: mp.setattr(check, "locked", lambda: {"torch": ["0.1"]}), "is not the 0.1 of requirements"),
+        (lambda check, mp: mp.setattr(check, "ROOT", Path("/nowhere")), "data/features is missing"),
+        (lambda check, mp: mp.setattr(check, "forward", lambda: check.sys.exit("Not ready: the forward pass stopped")),
+         "the forward pass stopped"),
+    ],
+)  # fmt: skip
+def test_not_ready_in_one_sentence(check, monkeypatch, break_it, says):
+    break_it(check, monkeypatch)
+    with pytest.raises(SystemExit, match=says) as stopped:
+        check.main([])
+    assert str(stopped.value).startswith("Not ready: ") and "\n" not in str(stopped.value)
+
+
+def test_a_forward_pass_that_fails_is_not_ready(check, monkeypatch):
+    monkeypatch.setattr(check, "ROOT", Path("/nowhere"))
+    with pytest.raises(SystemExit, match="Not ready: the forward pass stopped"):
+        check.forward()
+
+
+def test_local_builds_are_the_same_version(check, monkeypatch):
+    monkeypatch.setattr(check, "NEEDED", ("torch",))
+    monkeypatch.setattr(check.metadata, "version", lambda name: "2.9.1+cpu")
+    monkeypatch.setattr(check, "locked", lambda: {"torch": ["2.9.1"]})
+    assert check.versions()["torch"] == "2.9.1+cpu"
+
+
+def test_sizes_are_counted(check, tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/one").write_bytes(b"123")
+    (tmp_path / "two").write_bytes(b"4567")
+    (tmp_path / "link").symlink_to(tmp_path / "two")
+    assert check.size(tmp_path / "a") == 3 and 7 < check.size(tmp_path) < 7 + 4096
+    found = check.sizes()
+    assert found["features of the films"] > 4e6 and "environment" not in found
+
+
+def test_the_lock_is_read(check, tmp_path):
+    lines = ["torch==2.9.1 \\", "    --hash=sha256:0", "numpy==2.3.5 ; python_version < '3.12' \\", "numpy==2.4.0 ; x"]
+    (tmp_path / "lock").write_text("\n".join(lines))
+    assert check.locked(tmp_path / "lock") == {"torch": ["2.9.1"], "numpy": ["2.3.5", "2.4.0"]}
+    assert set(check.NEEDED) <= set(check.locked())
+
+
+def test_the_deck_holds_the_results_and_loads_nothing(slides, tmp_path):
+    page = slides.main(tmp_path / "deck/slides.html").read_text(encoding="utf-8")
+    text = (ROOT / "teaching/slides.md").read_text(encoding="utf-8")
+    assert page.count("<section>") == len(re.findall(r"^---$", text, re.M)) + 1 == len(re.findall(r"^# ", text, re.M))
+    assert not re.findall(r'(?:src|href)="(?!data:)', page) and "@import" not in page and "url(" not in page
+    assert page.count("<img") == page.count('src="data:image/svg+xml;base64,') == text.count("![")
+    assert all(len(alt) > 15 for alt in re.findall(r'<img alt="(.*?)"', page))
+    tables = report.load("data/results/rotation-nih-mini")
+    row = report.pick(tables["methods"], method="focused", protocol="abnormal", stratum="none", metric="U").iloc[0]
+    assert report.cell(row) in page and f"{tables['manifest']['films']:,}" in page
+    assert not re.search(r"\{[a-z]+\}", re.sub(r"<(style|script)>.*?</\1>", "", page, flags=re.S))
+
+
+def test_a_deck_that_asks_for_what_is_not_there(slides):
+    with pytest.raises(ValueError, match=r"asks for \{flims\}"):
+        slides.deck("# One\n\n{flims} films", {"films": "3"}, {})
+    with pytest.raises(ValueError, match="asks for figure:anatmy"):
+        slides.deck("# One\n\n![x](figure:anatmy)", {}, {"anatomy": "data:"})
+    page = slides.deck("# A < B\n\n{n}\n\n---\n\n# Two\n\n| a |\n|---|\n| 1 |", {"n": "3,000"}, {})
+    assert "<title>A &lt; B</title>" in page and "<p>3,000</p>" in page and "<td>1</td>" in page
+
+
+def test_sizes_reach_the_page(tmp_path):
+    stage, page = script(ROOT / "book/stage.py"), tmp_path / "page.md"
+    page.write_text("before\n<!-- sizes -->\nnothing\n<!-- /sizes -->\nafter")
+    stage.sizes(page, tmp_path / "absent.json")
+    assert "nothing" in page.read_text()
+    about = {"bytes": {"wheels": 2_500_000_000, "films": 90_000}, "system": "Linux", "python": "3.12.1"}
+    (tmp_path / "sizes.json").write_text(json.dumps(about))
+    stage.sizes(page, tmp_path / "sizes.json")
+    text = page.read_text()
+    assert "2,500.0" in text and "0.1" in text and "Linux, Python 3.12.1" in text and text.startswith("before")
+    assert "<!-- sizes -->" in (ROOT / "book/teaching.md").read_text()
+
+
+def test_commands_of_the_page_are_targets():
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
+    named = set(re.findall(r"^make ([a-z-]+)", (ROOT / "book/teaching.md").read_text(), re.M))
+    assert {"slides", "wheels", "check-install"} <= named <= targets

@@ -10,6 +10,8 @@ import myst_nb
 import nbformat
 import pytest
 
+from cmdml.evaluation.metrics import evaluate
+from cmdml.evaluation.testset import TestSet
 from cmdml.findings import findings_of
 from cmdml.semantics import semantic_vectors
 from cmdml.study import run
@@ -68,8 +70,14 @@ class Chapters:
         folder = run.resolve(self.given["run_dir"]) / "variants/description/training"
         vectors = semantic_vectors(findings_of(left["findings"].keys), "description")
         left["fit"](left["parts"], vectors, left["config"], folder, progress=False)
-        about = {"profile": "small", "parameters": left["parameters"] | {"semantics": "description"}}
+        about = {"profile": "small", "parameters": left["parameters"] | {"semantics": "description"}, "images_total": 600}
         (folder / "manifest.json").write_text(json.dumps(about))
+        test, results = TestSet(folder.parents[2] / "radiographs"), folder.with_name("evaluation")
+        found = evaluate(test.labels, test.scores(folder), test.patients, left["findings"], replicates=0)
+        results.mkdir()
+        (results / "manifest.json").write_text(json.dumps(about))
+        found.summary.to_csv(results / "summary.csv", index=False)
+        found.per_finding.to_csv(results / "per_finding.csv", index=False)
 
 
 @pytest.fixture(scope="module")

@@ -70,7 +70,8 @@ class Chapters:
         folder = run.resolve(self.given["run_dir"]) / "variants/description/training"
         vectors = semantic_vectors(findings_of(left["findings"].keys), "description")
         left["fit"](left["parts"], vectors, left["config"], folder, progress=False)
-        about = {"profile": "small", "parameters": left["parameters"] | {"semantics": "description"}, "images_total": 600}
+        given = left["parameters"] | {"semantics": "description"}
+        about = {"profile": "small", "parameters": given, "images_total": 600}
         (folder / "manifest.json").write_text(json.dumps(about))
         test, results = TestSet(folder.parents[2] / "radiographs"), folder.with_name("evaluation")
         found = evaluate(test.labels, test.scores(folder), test.patients, left["findings"], replicates=0)

@@ -8,15 +8,16 @@ the machine stands beside the numbers.
 
 import argparse
 import os
-import shutil
+import sys
 import time
 from pathlib import Path
 from statistics import median
 
-from playwright.sync_api import sync_playwright
-
 from cmdml.files import write_json
 from cmdml.study.run import ROOT, environment
+
+sys.path.insert(0, str(ROOT / "book"))
+from browser import browser  # noqa: E402
 
 FILM = """(film) => {
     const start = performance.now();
@@ -35,10 +36,10 @@ SWITCH = """async () => {
 }"""
 
 
-def measure(chromium: str) -> dict:
+def measure() -> dict:
     """Milliseconds, by what is done."""
-    with sync_playwright() as playwright:
-        page = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"]).new_page()
+    with browser() as running:
+        page = running.new_page()
         page.set_default_timeout(0)
         start = time.perf_counter()
         page.goto((ROOT / "book/_static/live/index.html").as_uri())
@@ -61,7 +62,7 @@ def main():
     parser.add_argument("--out", type=Path, default=ROOT / "data/results/live")
     out = parser.parse_args().out
     before = os.getloadavg()[0]
-    found = measure(shutil.which("chromium") or shutil.which("google-chrome"))
+    found = measure()
     write_json(out / "speed.json", found | {"load_average": before} | environment())
     print(", ".join(f"{name} {value:.0f}" for name, value in found.items()), f"(load of the machine {before:.1f})")
 

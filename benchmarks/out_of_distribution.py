@@ -86,7 +86,7 @@ def changed(films: np.ndarray) -> dict[str, np.ndarray]:
 @torch.inference_mode()
 def distances(head: Head, films: np.ndarray, batch: int = 32) -> np.ndarray:
     """In units of the threshold, (N,)."""
-    parts = [torch.from_numpy(np.ascontiguousarray(films[i : i + batch]))[:, None] for i in range(0, len(films), batch)]
+    parts = [torch.from_numpy(np.array(films[i : i + batch]))[:, None] for i in range(0, len(films), batch)]
     far = [head.familiar.distance(head.network.features(part)) for part in parts]
     return torch.cat(far).numpy() / head.familiar.threshold
 

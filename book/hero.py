@@ -3,8 +3,8 @@
 ``python book/hero.py runs/phantom`` reads the run's test films and its trainings told signs, descriptions and another
 finding's signs; for the real film it trains the same head three times on the features that come with the study (seed 0,
 the default split; seconds). It writes ``book/figures/hero.png`` and ``data/results/hero/``: the places of all findings
-and a manifest. The films are chosen by a rule, not by what the models say: the first test film, by name, that is
-labelled with exactly one finding, an unseen one.
+and a manifest. Each row shows the median of its kind: of the films with exactly one finding, an unseen one, that whose
+percentile, told signs, lies in the middle of theirs. The real one is of the forty whose pixels come with the study.
 """
 
 import sys
@@ -31,29 +31,36 @@ TOLD = {"description": "told a description", "signs_text": "told its signs", "sh
 FEATURES = "data/features/nih-mini-efficientnet_lite0"
 
 
-def chosen(labels: np.ndarray, findings, rows) -> int:
-    """The first of ``rows`` that carries exactly one finding, an unseen one."""
-    for row in rows:
-        if labels[row].sum() == 1 and labels[row][findings.unseen_index].any():
-            return row
-    raise ValueError("no test film carries exactly one finding, an unseen one: draw more films")
+def typical(labels: np.ndarray, findings, scores: np.ndarray, shown: np.ndarray) -> int:
+    """Of the films with exactly one finding, an unseen one: where its percentile, told signs, is the median of theirs.
+
+    Parameters
+    ----------
+    labels, scores : (N, C) of the ill test films, scores told signs.
+    shown : (N,) bool, which of them may be chosen.
+    """
+    able = np.flatnonzero(shown & (labels.sum(1) == 1) & labels[:, findings.unseen_index].any(1))
+    if not len(able):
+        raise ValueError("no test film carries exactly one finding, an unseen one: draw more films")
+    reached = [hero.percentiles(scores, row)[labels[row].argmax()] for row in able]
+    return int(able[np.argsort(reached, kind="stable")[(len(able) - 1) // 2]])
 
 
 def drawn(folder: Path, findings):
-    """Pixels, labels and scores by what was told, of one phantom."""
+    """Pixels, labels, percentiles among the ill test films by what was told, and name of one phantom."""
     trained = {"signs_text": "training"} | {told: f"variants/{told}/training" for told in ("description", "shuffled")}
     test = TestSet(folder / "radiographs")
-    at = chosen(test.labels, findings, np.argsort(test.radiographs.table.image.to_numpy()[test.rows], kind="stable"))
-    scores = {told: embedded(folder / place, test.rows[[at]])["scores"][0] for told, place in trained.items()}
-    return test.radiographs.pixels[test.rows[at]], test.labels[at], scores, test.radiographs.table.image[test.rows[at]]
+    ill = np.flatnonzero(test.labels.any(1))
+    scores = {told: embedded(folder / where, test.rows[ill])["scores"] for told, where in trained.items()}
+    at = typical(test.labels[ill], findings, scores["signs_text"], np.ones(len(ill), bool))
+    row = test.rows[ill[at]]
+    told = {told: hero.percentiles(scores[told], at) for told in TOLD}
+    return test.radiographs.pixels[row], test.labels[ill[at]], told, test.radiographs.table.image[row]
 
 
 def real(findings):
-    """The same of a real film, from frozen features."""
+    """The same of a real film, from frozen features: one of those whose pixels come with the study."""
     films = FeatureSet.load(run.resolve(FEATURES))
-    shown = pd.read_csv(run.resolve("data/films/films.csv"), dtype={"image": str}).image
-    rows = np.flatnonzero(films.table.image.isin(shown) & (films.table.split == "test"))
-    at = chosen(films.labels, findings, rows[np.argsort(films.table.image.to_numpy()[rows], kind="stable")])
     given = run.load_profile("nih-mini")["parameters"]
     scores = {}
     for told in TOLD:
@@ -61,9 +68,14 @@ def real(findings):
         vectors = semantic_vectors(findings_of(films.findings), told, seed=0)
         config = TrainConfig.from_dict(values | {"seed": 0})
         done = fit(partition(films, findings), vectors, config, None, progress=False)
-        scores[told] = done.embeddings["scores"][list(done.embeddings["index"]).index(at)]
-    name = films.table.image[at]
-    return np.asarray(Image.open(run.resolve("data/films") / name).convert("L")), films.labels[at], scores, name
+        index = done.embeddings["index"]
+        ill = (films.table.split.to_numpy()[index] == "test") & films.labels[index].any(1)
+        scores[told], rows = done.embeddings["scores"][ill], index[ill]
+    held = pd.read_csv(run.resolve("data/films/films.csv"), dtype={"image": str}).image
+    at = typical(films.labels[rows], findings, scores["signs_text"], films.table.image[rows].isin(held).to_numpy())
+    name = films.table.image[rows[at]]
+    pixels = np.asarray(Image.open(run.resolve("data/films") / name).convert("L"))
+    return pixels, films.labels[rows[at]], {told: hero.percentiles(scores[told], at) for told in TOLD}, name
 
 
 def main(folder: str = "runs/phantom") -> None:
@@ -81,13 +93,13 @@ def main(folder: str = "runs/phantom") -> None:
             ax.set_title(title, fontsize=9.5)
             places = hero.places(scores[told])
             lines += [
-                {"film": name, "kind": kind, "told": told, "finding": key, "place": int(place), "score": float(score)}
-                | {"labelled": key in present, "unseen": key in findings.unseen}
+                {"film": name, "kind": kind, "told": told, "finding": key, "place": int(place)}
+                | {"percentile": float(score), "labelled": key in present, "unseen": key in findings.unseen}
                 for key, place, score in zip(findings.keys, places, scores[told])
             ]
         asked[kind] = {"film": str(name), "finding": present[0]}
     for ax in axes[-1, 1:]:
-        ax.set_xlabel("closeness", fontsize=8)
+        ax.set_xlabel("percentile", fontsize=8)
     out = run.resolve("book/figures")
     fig.savefig(out / "hero.png", dpi=200)
     about = {"title": "Front page: one film, three sets of words", "asked": asked, "trained_in": folder}

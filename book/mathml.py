@@ -12,14 +12,16 @@ SPACE = '<mspace width="0.1667em"></mspace>'
 
 
 def mathml(node, block: bool) -> str:
-    text = node.astext()
-    try:
+    formula = node.astext()
+    plain = re.sub(r"\\[bB]igg?[lmr]?(?![a-zA-Z])", "", formula)  # docutils knows \bigl, and not \big
+    for given in (formula, plain):
         try:
-            text = tex2mathml(text, as_block=block)
-        except MathError:  # docutils wants sized brackets in pairs of one group: without a size they may stand alone
-            text = tex2mathml(re.sub(r"\\[bB]igg?[lmr]?(?![a-zA-Z])", "", text), as_block=block)
-    except MathError as error:  # a warning is an error in this book's build
-        logging.getLogger(__name__).warning(f"{node.astext()}: {error}", location=node)
+            text = tex2mathml(given, as_block=block)
+            break
+        except MathError as error:
+            reason = error
+    else:  # a warning is an error in this book's build
+        logging.getLogger(__name__).warning(f"{formula}: {reason}", location=node)
         return ""
     # A named function keeps its distance from a factor on its left, and from an argument without brackets.
     text = re.sub(rf"(</(?:mi|mn|msub|msup|msubsup|mfrac)>\s*)({NAMED})", rf"\1{SPACE}\2", text)

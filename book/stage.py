@@ -6,6 +6,7 @@ readme           fill the README's table from data/results
 """
 
 import json
+import os
 import re
 import shutil
 import sys
@@ -223,13 +224,19 @@ def results(profile: str) -> Path:
     folders = [run, *(path for path in sorted(run.glob("variants/*")) if (path / "evaluation").is_dir())]
     for folder in folders:
         own_manifest(folder, run, profile)
-    shutil.rmtree(out, ignore_errors=True)
+    new, old = (out.with_name(f".{out.name}.{name}") for name in ("new", "old"))
+    shutil.rmtree(new, ignore_errors=True)
     for folder in folders:
-        to = out / folder.relative_to(run)
+        to = new / folder.relative_to(run)
         to.mkdir(parents=True)
         for pattern in NUMBERS:
             for file in (folder / "evaluation").glob(pattern):
                 shutil.copy2(file, to)
+    shutil.rmtree(old, ignore_errors=True)
+    if out.exists():
+        os.replace(out, old)
+    os.replace(new, out)
+    shutil.rmtree(old, ignore_errors=True)
     return out
 
 

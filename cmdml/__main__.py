@@ -46,6 +46,8 @@ def predict_command(
             _say(f"no --run given, so the films are scored by {head.card['name']}: {head.card['data']['title']}")
         done = predict(films, head, findings=finding or (), signs=signs, texts=text or (), progress=True)
         if where:
+            alike = {name.lower().replace("_", " "): name for name in done.names}
+            where = alike.get(where.lower().replace("_", " ").replace("-", " "), where)
             names.check(where, done.names, "finding")
         if heatmap and done.films:
             from cmdml.explain import write_heatmap

@@ -84,10 +84,10 @@ def _plain(value):
 
 def sha256(path) -> str:
     """SHA-256 of a file's bytes, in bounded memory."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
+    digest, buffer = hashlib.sha256(), memoryview(bytearray(_CHUNK))
+    with open(path, "rb", buffering=0) as file:
+        while n := file.readinto(buffer):
+            digest.update(buffer[:n])
     return digest.hexdigest()
 
 
@@ -107,7 +107,9 @@ def seal(folder, names: Iterable[str], format: str, **extra) -> Path:
         Plain JSON values that belong to the seal.
     """
     folder = Path(folder)
+    names = list(names)
     content = {"format": format, **extra, "sha256": {name: sha256(folder / name) for name in names}}
+    content["bytes"] = {name: (folder / name).stat().st_size for name in names}
     return write_json(folder / SEAL, sealed(content))
 
 
@@ -144,7 +146,8 @@ def check_seal(folder, format: str, names: Iterable[str] | None = None, *, way_o
             raise ValueError(f"{file} does not cover {name}: {way_out}")
         if not (folder / name).is_file():
             raise FileNotFoundError(f"{folder / name} is missing: {way_out}")
-        if sha256(folder / name) != content["sha256"][name]:
+        length = content.get("bytes", {}).get(name)  # before hours of hashing something else
+        if length not in (None, (folder / name).stat().st_size) or sha256(folder / name) != content["sha256"][name]:
             raise ValueError(f"{folder / name} is damaged or was edited since it was written: {way_out}")
     return content
 

@@ -50,7 +50,8 @@ def check_table(table: pd.DataFrame, findings: Sequence[str], *, where="the tabl
         wrong = ~table[name].isin(allowed)
         if wrong.any():
             row, words = table[wrong].iloc[0], ", ".join(repr(str(word)) for word in allowed)
-            raise ValueError(f"{where}: image {row['image']} has {name} {str(row[name])!r}; expected one of {words}")
+            found = f"{str(row['image']):.60} has {name} {str(row[name])!r:.60}"
+            raise ValueError(f"{where}: image {found}; expected one of {words}")
     if table["age"].dtype.kind != "f":
         raise ValueError(f"{where}: age must be float years, NaN where unknown, got {table['age'].dtype}")
     for key in findings:
@@ -59,7 +60,7 @@ def check_table(table: pd.DataFrame, findings: Sequence[str], *, where="the tabl
     for name in ("image", "patient"):
         odd = table[name][~table[name].map(lambda text: isinstance(text, str) and text.isprintable())]
         if len(odd):
-            raise ValueError(f"{where}: {name} {odd.iloc[0]!r} must be text without control characters")
+            raise ValueError(f"{where}: {name} {odd.iloc[0]!r:.60} must be text without control characters")
     if (table["image"] == "").any():
         raise ValueError(f"{where}: row {(table['image'] == '').argmax()} has no image name")
     if table["image"].duplicated().any():
@@ -67,8 +68,8 @@ def check_table(table: pd.DataFrame, findings: Sequence[str], *, where="the tabl
     for patient in table["patient"].unique():
         if _NO_PATIENT.fullmatch(patient):
             image = table["image"][table["patient"] == patient].iloc[0]
-            what = f"the patient {patient!r}, which is no id" if patient.strip() else "no patient"
-            raise ValueError(f"{where}: image {image} has {what}; give every patient an id of their own")
+            what = f"the patient {patient!r:.60}, which is no id" if patient.strip() else "no patient"
+            raise ValueError(f"{where}: image {image:.60} has {what}; give every patient an id of their own")
 
 
 def read_card(path: Path) -> dict:
@@ -81,7 +82,7 @@ def read_card(path: Path) -> dict:
             f"{path} is not the card of a radiograph set ({brief(error)}); prepare the set again"
         ) from error
     if version != FORMAT:
-        raise ValueError(f"{path} has format {version!r}, this cmdml reads format {FORMAT}; prepare the set again")
+        raise ValueError(f"{path} has format {version!r:.60}, this cmdml reads format {FORMAT}; prepare the set again")
     kinds = {"columns": dict, "findings": list, "size": int, "sha256": str, "table_sha256": str}
     whole = all(isinstance(card.get(key), kind) for key, kind in kinds.items())
     if not whole or card.get("seal") != seal(card):

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
+from cmdml.files import sealed, sha256, write_json
 from cmdml.findings import KEYS, split_findings
 from cmdml.radiographs import partition, write_radiographs
 
@@ -13,6 +14,12 @@ from cmdml.radiographs import partition, write_radiographs
 def one_thread():
     """Small tensors gain nothing from threads, and parallel tests would fight over cores."""
     torch.set_num_threads(1)
+
+
+def vouch(folder, about):
+    """A manifest that vouches for the tables of a folder, as a run would write it."""
+    files = {path.name: sha256(path) for path in sorted(folder.glob("*.csv"))}
+    write_json(folder / "manifest.json", sealed(about | {"files": files}))
 
 
 def make_tiny(folder, n=400, size=64, seed=0):

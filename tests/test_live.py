@@ -5,6 +5,7 @@ import contextlib
 import functools
 import gzip
 import http.server
+import importlib.util
 import json
 import re
 import shutil
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from browser import NAMES, browser
 from PIL import Image
 
 from cmdml.feature_set import FeatureSet
@@ -26,26 +28,24 @@ from cmdml.semantics import signs_vector
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "book/_static/live"
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FILE = (PAGE / "index.html").as_uri()
 SECOND = 1000  # ms
 PATIENCE = 300 * SECOND  # tests run beside others; none of them asserts a time
 
 
-@pytest.fixture(scope="session")
-def browser():
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    if CHROMIUM is None:
-        pytest.skip("no Chromium is installed")
-    with sync_api.sync_playwright() as playwright:
-        yield playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+@pytest.fixture(scope="module")
+def running():
+    if importlib.util.find_spec("playwright") is None or not any(map(shutil.which, NAMES)):
+        pytest.skip("no Chromium on this machine, or no Playwright for Python")
+    with browser() as started:
+        yield started
 
 
 @contextlib.contextmanager
-def opened(browser, url=FILE, width=1300, height=950, **context):
+def opened(running, url=FILE, width=1300, height=950, **context):
     """The page, ready; afterwards: nothing on the console, no error, no request that leaves it."""
     said, asked = [], []
-    context = browser.new_context(viewport={"width": width, "height": height}, **context)
+    context = running.new_context(viewport={"width": width, "height": height}, **context)
     context.set_default_timeout(PATIENCE)
     page = context.new_page()
     page.on("console", lambda message: said.append(message.text))
@@ -61,9 +61,9 @@ def opened(browser, url=FILE, width=1300, height=950, **context):
 
 
 @pytest.fixture(scope="module")
-def page(browser):
+def page(running):
     """One page for the tests that only ask for numbers, with all three networks."""
-    with opened(browser) as page:
+    with opened(running) as page:
         page.click("#heat")
         for told in ("description", "shuffled"):
             page.evaluate("load", told)
@@ -87,6 +87,8 @@ def unpacked(told):
         tensors[name] = torch.from_numpy(values[at : at + int(np.prod(shape))].reshape(shape).copy())
         at += int(np.prod(shape))
     assert at == len(values)
+    for name in [name for name in tensors if name.endswith(".rest")]:
+        tensors[name.removesuffix(".rest")] += tensors.pop(name)
     return tensors
 
 
@@ -221,16 +223,17 @@ def test_data_of_the_page_are_those_of_the_repository(live):
     assert [(f["key"], f["seen"]) for f in live["findings"]] == [(key, key not in DEFAULT_UNSEEN) for key in KEYS]
     assert [tuple(f["signs"]) for f in live["findings"]] == [f.signs for f in findings_of(KEYS)]
     total = sum(path.stat().st_size for path in PAGE.iterdir())
-    weight = live["weight"]
-    assert weight["all"] == total and weight["first"] < 3e6, "python book/live/build.py --weigh counts again"
+    assert live["weight"]["all"] == total and live["weight"]["first"] < 3e6, (
+        "python book/live/build.py --weigh counts again"
+    )
     code = [path.read_text().splitlines() for path in PAGE.glob("*.js") if path.name in ("net.js", "live.js")]
     assert sum(map(len, code)) <= 500
     results = json.loads((ROOT / "data/results/live/page.json").read_text())
     assert results["quality"] == live["quality"] and results["experiments"] == live["experiments"]
 
 
-def test_the_switch_words_and_rows_change_what_is_shown(browser):
-    with opened(browser) as page:
+def test_the_switch_words_and_rows_change_what_is_shown(running):
+    with opened(running) as page:
         page.click("#heat")
         before = page.inner_text("#ranks")
         page.get_by_label("shuffled signs").check(force=True)
@@ -252,10 +255,10 @@ def test_the_switch_words_and_rows_change_what_is_shown(browser):
         page.wait_for_function("document.getElementById('heat-of').textContent === 'Edema'")
 
 
-def test_experiments_say_what_the_numbers_say(browser, page, live):
+def test_experiments_say_what_the_numbers_say(running, page, live):
     said = live["experiments"]
     head, (films, pixels) = load_head(ROOT / "data/heads/phantom"), phantoms(live)
-    with opened(browser) as other:
+    with opened(running) as other:
         other.click("#heat")
         for name in ("abscess", "swap", "untaught"):
             other.click(f"[data-experiment={name}]")
@@ -288,13 +291,13 @@ def test_experiments_say_what_the_numbers_say(browser, page, live):
             assert other.locator("#phantoms [aria-checked=true]").get_attribute("data-film") == str(film)
 
 
-def test_a_picture_of_one_s_own_runs_the_network(browser, live, tmp_path):
+def test_a_picture_of_one_s_own_runs_the_network(running, live, tmp_path):
     rng, film = np.random.default_rng(0), phantoms(live)[1][2]
     Image.fromarray(film).save(tmp_path / "film.png")
     wide = rng.integers(0, 255, (150, 310), dtype=np.uint8)
     Image.fromarray(wide).save(tmp_path / "wide.png")
     (tmp_path / "note.txt").write_text("no picture")
-    with opened(browser) as page:
+    with opened(running) as page:
         page.click("#heat")
         page.set_input_files("#file", tmp_path / "film.png")
         page.wait_for_function("document.getElementById('caption').textContent.startsWith('film.png')")
@@ -319,8 +322,8 @@ OUTLINE = """() => {
 }"""  # of an invisible input, what stands beside or around it
 
 
-def test_keys_are_enough(browser, live):
-    with opened(browser) as page:
+def test_keys_are_enough(running, live):
+    with opened(running) as page:
 
         def tab_to(selector, steps=60):
             for _ in range(steps):
@@ -369,8 +372,8 @@ def test_keys_are_enough(browser, live):
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1300])
-def test_both_themes_fit_a_phone_and_a_wall(browser, theme, width):
-    with opened(browser, width=width, color_scheme=theme) as page:
+def test_both_themes_fit_a_phone_and_a_wall(running, theme, width):
+    with opened(running, width=width, color_scheme=theme) as page:
         page.click("#heat")
         page.click("[data-experiment=untaught]")
         page.wait_for_selector("#answer:not([hidden])")
@@ -389,10 +392,10 @@ def test_both_themes_fit_a_phone_and_a_wall(browser, theme, width):
         assert dark == (other == "dark")
 
 
-def test_it_says_what_it_is_and_has_names_for_what_is_pressed(browser):
+def test_it_says_what_it_is_and_has_names_for_what_is_pressed(running):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
     for theme in ("light", "dark"):
-        with opened(browser, color_scheme=theme) as page:
+        with opened(running, color_scheme=theme) as page:
             page.click("#heat")
             page.click("[data-experiment=abscess]")
             page.wait_for_selector("#answer:not([hidden])")
@@ -406,11 +409,11 @@ def test_it_says_what_it_is_and_has_names_for_what_is_pressed(browser):
             )
 
 
-def test_it_works_over_http(browser):
+def test_it_works_over_http(running):
     quiet = type("Quiet", (http.server.SimpleHTTPRequestHandler,), {"log_message": lambda *_: None})
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(quiet, directory=str(PAGE))) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        with opened(browser, f"http://127.0.0.1:{server.server_address[1]}/index.html#dark") as page:
+        with opened(running, f"http://127.0.0.1:{server.server_address[1]}/index.html#dark") as page:
             page.click("#heat")
             page.get_by_label("shuffled signs").check(force=True)
             page.wait_for_function("document.getElementById('told-says').textContent.includes('control')")

@@ -23,7 +23,6 @@ from cmdml.sources.phantom import prepare
 from cmdml.study.run import environment
 
 OUT = ROOT / "book/_static/live"
-DIGITS = 2  # bits of float16's ten that a weight leaves out
 ABSCESS = ["opacity", "lucency", "focal", "round", "air_space", "air_fluid_level"]
 MADE = ("films.js", "weights-*.js", "*.jpg")  # what this script writes there
 
@@ -125,7 +124,7 @@ def build(phantom: Path, real: Path, runs: Path, out: Path) -> dict:
     page = content(streams, heads, tray + films)
     for told in TOLD:
         tensors = {k: v for source in heads for k, v in streams[source, told].tensors(features).items()}
-        bundle = json.dumps(pack(tensors, DIGITS))
+        bundle = json.dumps(pack(tensors))
         write_text(out / f"weights-{told}.js", f"(window.LIVE_WEIGHTS ??= {{}}).{told} = {bundle};\n")
     page["told"] = pack({"told": heads["phantom"].reference["attributes"].numpy()})
     write(page, out)

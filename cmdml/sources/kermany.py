@@ -124,11 +124,12 @@ def _read_labels(path: Path) -> pd.DataFrame:
     raw = reading.read_csv(path, ["image", "patient", "view", "sex", *FLAGS, *OWN[2:]])
     odd = raw[~raw["image"].str.fullmatch(r"[^/\\]+\.png")]
     if len(odd):
-        raise ValueError(f"{path}: {odd['image'].iloc[0]!r} is not the name of a PNG image; mend it")
+        raise ValueError(f"{path}: {odd['image'].iloc[0]!r:.60} is not the name of a PNG image; mend it")
     for name in FLAGS:
         odd = raw[~raw[name].isin(["0", "1"])]
         if len(odd):
-            raise ValueError(f"{path}: {odd['image'].iloc[0]} has {name} {odd[name].iloc[0]!r}; expected 0 or 1")
+            image, value = odd["image"].iloc[0], odd[name].iloc[0]
+            raise ValueError(f"{path}: {image:.60} has {name} {value!r:.60}; expected 0 or 1")
         raw[name] = raw[name].astype(np.uint8)
     for name in (*WHOLE, *REAL):
         raw[name] = reading.numbers(raw, name, path, whole=name in WHOLE)

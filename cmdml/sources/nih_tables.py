@@ -58,7 +58,8 @@ def read_entries(path: Path) -> pd.DataFrame:
         odd = column[~column[name].str.fullmatch(rule)]
         if len(odd):
             image, value = odd["Image Index"].iloc[0], odd[name].iloc[0]
-            raise ValueError(f"{path}: image {image!r} has the {name} {value!r}, which is none; mend or fetch it")
+            found = f"image {image!r:.60} has the {name} {value!r:.60}"
+            raise ValueError(f"{path}: {found}, which is none; mend or fetch it")
     twice = column["Image Index"][column["Image Index"].duplicated()]
     if len(twice):
         raise ValueError(f"{path}: image {twice.iloc[0]} is listed twice; keep one of its rows")
@@ -70,7 +71,8 @@ def read_entries(path: Path) -> pd.DataFrame:
     named = table["image"].str.fullmatch(r"[0-9]{8}_[0-9]{3}\.png") & (table["image"].str[:8] != patient)
     if named.any():  # NIH names films after patients, so one of the two was changed
         row = table[named].iloc[0]
-        raise ValueError(f"{path}: image {row['image']} has the Patient ID {row['patient']}; one of the two is wrong")
+        found = f"image {row['image']:.60} has the Patient ID {row['patient']:.60}"
+        raise ValueError(f"{path}: {found}; one of the two is wrong")
     table["view"] = column["View Position"].where(column["View Position"].isin(["PA", "AP"]), "")
     table["sex"] = column["Patient Gender"].where(column["Patient Gender"].isin(["M", "F"]), "")
     labels = column["Finding Labels"].str.split("|").map(lambda names: {name.strip() for name in names})
@@ -78,7 +80,8 @@ def read_entries(path: Path) -> pd.DataFrame:
     for image, names in zip(table["image"], labels, strict=True):
         if not names <= known or ("No Finding" in names and len(names) > 1):
             odd = min(names - known, default="No Finding")
-            raise ValueError(f"{path}: image {image} has the label {odd!r} among {sorted(names)}; {nearest(odd, KEYS)}")
+            among = f"{odd!r:.60} among {str(sorted(names)):.90}; {nearest(odd[:60], KEYS)}"
+            raise ValueError(f"{path}: image {image:.60} has the label {among}")
     for key in KEYS:
         table[key] = labels.map(lambda names, key=key: key in names).astype(np.uint8)
     return table

@@ -13,6 +13,7 @@ import pandas as pd
 
 from cmdml.store import brief
 
+MOST = 1 << 30  # bytes of a table or a film; the largest of ChestX-ray14 hold 10 million
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
@@ -29,6 +30,8 @@ def read_bytes(path: Path) -> bytes:
             raise FileNotFoundError(f"{path}: no such file; add it, or check the path")
         if not path.is_file():
             raise ValueError(f"{path} is not a regular file; put a plain file there")
+        if path.stat().st_size > MOST:
+            raise ValueError(f"{path} holds {path.stat().st_size:,} bytes, no table or film; put a plain file there")
         return path.read_bytes()
     except FileNotFoundError:
         raise
@@ -48,7 +51,7 @@ def read_text(path: Path) -> str:
     odd = _CONTROL.search(text)
     if odd:
         line = text.count("\n", 0, odd.start()) + 1
-        raise ValueError(f"{path}: line {line} holds the control character {odd[0]!r}; mend it or fetch it again")
+        raise ValueError(f"{path}: line {line} holds the control character {odd[0]!r:.60}; mend it or fetch it again")
     return text
 
 
@@ -73,7 +76,7 @@ def read_csv(path: Path, columns: Sequence[str | tuple[str, ...]]) -> pd.DataFra
         header = [name.strip() for name in next(lines, [])]
         twice = sorted({name for name in header if name and header.count(name) > 1})
         if twice:
-            raise ValueError(f"{path}: column {twice[0]!r} is there twice; keep one of them")
+            raise ValueError(f"{path}: column {twice[0]!r:.60} is there twice; keep one of them")
         where = [_place(path, wanted, header) for wanted in columns]
         for row in lines:
             if len(row) == len(header) + 1 and not row[-1].strip():
@@ -104,5 +107,5 @@ def numbers(table: pd.DataFrame, name: str, path: Path, *, whole: bool = False) 
     odd = table[~table[name].str.fullmatch(pattern)]
     if len(odd):
         kind = "a whole number" if whole else "a number"
-        raise ValueError(f"{path}: {odd.iloc[0, 0]} has {name} {odd[name].iloc[0]!r}; expected {kind}")
+        raise ValueError(f"{path}: {odd.iloc[0, 0]:.60} has {name} {odd[name].iloc[0]!r:.60}; expected {kind}")
     return table[name].astype("int64" if whole else "float64")

@@ -6,13 +6,12 @@ A *sweep* is a dict: ``about``, its manifest; ``split``, the one that most metho
 
 from __future__ import annotations
 
-import json
-
 import pandas as pd
 
 from cmdml.evaluation.metrics import PROTOCOLS
 from cmdml.plots.evidence import label
 from cmdml.study.places import resolve
+from cmdml.study.results import manifest_of
 
 MAIN = (
     "focused", "euclidean", "bce", "ranking", "ranking_with_normals", "ale", "nearest_seen", "shuffled", "one_hot",
@@ -35,7 +34,7 @@ def load(folders) -> tuple[dict[str, dict], list[str]]:
         if "methods" not in tables or not (path / "manifest.json").is_file():
             absent.append(str(given))
             continue
-        about = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
+        about = manifest_of(path, [f"{name}.csv" for name in tables])
         ran = tables["methods"].groupby("split").method.nunique()
         sweeps[about["profile"]] = {"about": about, "split": ran.idxmax(), **tables}
     return sweeps, absent

@@ -16,6 +16,7 @@ from cmdml.evaluation.testset import embedded
 from cmdml.evaluation.texts import Pointing, correlation, illness_of_texts, lift_of_texts, pointing
 from cmdml.findings import SeenUnseen
 from cmdml.study.places import resolve
+from cmdml.study.results import manifest_of
 from cmdml.study.wording import difference, interval
 
 FILES = ("summary.csv", "per_finding.csv", "manifest.json")
@@ -159,7 +160,7 @@ def gathered(compare) -> tuple[list[dict], dict[str, Path], list[str]]:
         if not all((path / file).is_file() for file in FILES):
             missing.append(str(given))
             continue
-        about = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
+        about = manifest_of(path, ["summary.csv", "per_finding.csv"])
         for place in (path.parent / "training", path.parent):  # of a run, of a trial
             if (place / "embeddings.npz").is_file():
                 rivals[path.parent.name] = place

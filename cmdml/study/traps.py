@@ -24,7 +24,8 @@ def load_sweep(folder) -> dict:
     if not (folder / "manifest.json").is_file():
         raise FileNotFoundError(f"{folder} holds no sweep: make sweep PROFILE={folder.name.partition('-')[2]}")
     names = ("metrics", "methods", "tuning")
-    return {"manifest": manifest_of(folder)} | {name: pd.read_csv(Path(folder) / f"{name}.csv") for name in names}
+    about = manifest_of(folder, [f"{name}.csv" for name in names])
+    return {"manifest": about} | {name: pd.read_csv(Path(folder) / f"{name}.csv") for name in names}
 
 
 def shown(table: pd.DataFrame, digits: int = 3, percent=()) -> pd.DataFrame:

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from cmdml.files import read_json
 from cmdml.study.parameters import default_parameters
 from cmdml.study.places import resolve, shown
+from cmdml.study.results import read_manifest, read_tables
 from cmdml.study.wording import interval
 
 TRAINING = "notebooks/03_training.ipynb"
@@ -37,11 +37,11 @@ def trials(folder="runs/trials") -> pd.DataFrame:
     Raises
     ------
     ValueError
-        A manifest that is no JSON, by name.
+        A manifest or a table that is damaged or was edited, by name.
     """
     defaults, rows = default_parameters(TRAINING), {}
     for path in sorted(resolve(folder).glob("*/manifest.json")):
-        about = read_json(path, "delete the trial's folder and run it again")
+        about = read_manifest(path)
         changed = {name: value for name, value in about["parameters"].items()
                    if name not in NOT_A_CHOICE and (name not in defaults or value != defaults[name])}  # fmt: skip
         rows[path.parent.name] = {
@@ -61,7 +61,7 @@ def evaluated(trial: Path) -> dict[str, str]:
     file = trial / "evaluation/summary.csv"
     if not file.is_file():
         return dict.fromkeys("SUH", "–")
-    table = pd.read_csv(file).set_index(["protocol", "metric"])
+    table = read_tables(file.parent, ["summary"])["summary"].set_index(["protocol", "metric"])
     rows = {mean: table.loc[("abnormal", f"auroc_{mean}")] for mean in "SUH"}
     return {mean: interval(row.value, row.low, row.high) for mean, row in rows.items()}
 

@@ -13,6 +13,7 @@ import torch
 from reliability import made
 
 from cmdml import training, writing
+from cmdml.files import check_seal, seal
 from cmdml.findings import load_findings
 from cmdml.sources import nih
 from cmdml.strict_yaml import read_yaml
@@ -57,6 +58,18 @@ def test_a_set_that_is_refused_is_one_sentence(text):
     with pytest.raises(ValueError) as error:
         command.main("check", {"PROFILE": "smoke", "SET": text})
     assert "\n" not in str(error.value)
+
+
+def test_what_is_too_large_is_refused_before_it_is_read(tmp_path):
+    made.nih_folder(tmp_path / "films")
+    os.truncate(tmp_path / "films/Data_Entry_2017_v2020.csv", 1 << 40)  # a sparse file: it takes no space
+    with pytest.raises(ValueError, match="Data_Entry_2017_v2020.csv holds 1,099,511,627,776 bytes"):
+        nih.prepare(tmp_path / "set", root=tmp_path / "films", size=8, workers=1, progress=False)
+    (tmp_path / "a").write_text("a")
+    seal(tmp_path, ["a"], "thing 1")
+    os.truncate(tmp_path / "a", 1 << 40)
+    with pytest.raises(ValueError, match="a is damaged or was edited"):
+        check_seal(tmp_path, "thing 1")
 
 
 def parts(tmp_path):

@@ -1,9 +1,9 @@
 """Tables and sentences of the chapter on ablation, from a made sweep whose answers are known."""
 
-import json
 
 import pandas as pd
 import pytest
+from conftest import vouch
 
 from cmdml.study import ablation, ablation_text
 
@@ -45,7 +45,7 @@ def written(folder, name="toy", **about):
     manifest = {"profile": name, "runs": 30, "seconds_per_run": 7.4, "images_test": 1234, "images_test_abnormal": 567,
                 "name": "toys", "missing": [], "methods": METHODS,
                 "parameters": {"gamma": 2.0, "alpha": 0.75}}  # fmt: skip
-    (folder / "manifest.json").write_text(json.dumps(manifest | about))
+    vouch(folder, manifest | about)
     return folder
 
 

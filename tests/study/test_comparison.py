@@ -5,9 +5,12 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import vouch
 
 from cmdml.evaluation.metrics import evaluate
+from cmdml.files import seal
 from cmdml.findings import SeenUnseen
+from cmdml.run_folder import FORMAT
 from cmdml.study import comparison
 
 FINDINGS = SeenUnseen(("a", "b", "c", "d"), ("c", "d"))
@@ -33,13 +36,14 @@ def a_run(folder, profile="p", data="x", semantics="signs", trained=True):
     evaluation.summary.to_csv(folder / "evaluation/summary.csv", index=False)
     evaluation.per_finding.to_csv(folder / "evaluation/per_finding.csv", index=False)
     about = {"profile": profile, "semantics": semantics, "images_total": 1234}
-    (folder / "evaluation/manifest.json").write_text(json.dumps(about))
+    vouch(folder / "evaluation", about)
     if trained:
         (folder / "training").mkdir()
         semantic = np.random.default_rng(3).normal(size=(4, 5))
         np.savez(folder / "training/embeddings.npz", index=np.arange(200), visual=np.zeros((200, 5)),
                  semantic=semantic, scores=SCORES)  # fmt: skip
         (folder / "training/config.json").write_text(json.dumps({"data_sha256": data}))
+        seal(folder / "training", ["embeddings.npz", "config.json"], FORMAT)
     return folder
 
 

@@ -1,9 +1,9 @@
 """Trials are listed by what differs, with their AUROC once they were evaluated."""
 
-import json
 
 import pandas as pd
 import pytest
+from conftest import vouch
 
 from cmdml.study import trials
 from cmdml.study.parameters import default_parameters
@@ -14,13 +14,14 @@ def trial(folder, name, started, evaluated=False, **changed):
     out.mkdir(parents=True)
     parameters = default_parameters(trials.TRAINING) | changed | {"profile": "phantom", "out": str(out)}
     about = {"parameters": parameters, "started": started, "val_seen_auroc": 0.91234, "train_seconds": 90.0}
-    (out / "manifest.json").write_text(json.dumps(about))
+    vouch(out, about)
     if evaluated:
         (out / "evaluation").mkdir()
         rows = [{"protocol": p, "metric": f"auroc_{m}", "value": v, "low": v - 0.1, "high": v + 0.1}
                 for p, base in (("all", 0.8), ("abnormal", 0.5))
                 for m, v in zip("SUH", (base, base + 0.1, base + 0.05))]
         pd.DataFrame(rows).to_csv(out / "evaluation/summary.csv", index=False)
+        vouch(out / "evaluation", {"profile": "phantom"})
 
 
 def test_each_trial_by_what_it_changes_the_newest_first(tmp_path):

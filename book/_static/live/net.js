@@ -22,6 +22,8 @@ async function unpack(bundle) {
     tensors[name] = Object.assign(values.subarray(at, at + size), { shape });
     at += size;
   }
+  for (const [name, rest] of Object.entries(tensors)) // what float16 left of the convolutions
+    if (name.endsWith(".rest")) rest.forEach((r, i) => (tensors[name.slice(0, -5)][i] += r));
   return tensors;
 }
 

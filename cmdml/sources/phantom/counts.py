@@ -32,7 +32,7 @@ def read_counts() -> tuple[pd.DataFrame, dict]:
         counts = {int(key): int(n) for table in tables for key, n in table.items()}
         if min(counts) < 0 or min(counts.values()) < 0 or not all(sum(table.values()) for table in tables):
             raise ValueError("counts must not be negative, nor all zero")
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
         raise ValueError(
             f"{path} holds no patient counts ({brief(error)}); make it again with data/make_label_sets.py"
         ) from error

@@ -1,8 +1,8 @@
 """Every solution of the book runs where a reader would type it, at the end of its chapter, on a small run."""
 
 import ast
-import json
 import re
+from functools import partial
 
 import matplotlib
 import matplotlib.pyplot as plt
@@ -14,7 +14,7 @@ from cmdml.evaluation.metrics import evaluate
 from cmdml.evaluation.testset import TestSet
 from cmdml.findings import findings_of
 from cmdml.semantics import semantic_vectors
-from cmdml.study import run
+from cmdml.study import results, run
 from cmdml.study.parameters import default_parameters
 
 NOTEBOOKS = sorted((run.ROOT / "notebooks").glob("0[1-7]_*.ipynb"))  # the traps have their own
@@ -70,15 +70,12 @@ class Chapters:
         folder = run.resolve(self.given["run_dir"]) / "variants/description/training"
         vectors = semantic_vectors(findings_of(left["findings"].keys), "description")
         left["fit"](left["parts"], vectors, left["config"], folder, progress=False)
-        given = left["parameters"] | {"semantics": "description"}
-        about = {"profile": "small", "parameters": given, "images_total": 600}
-        (folder / "manifest.json").write_text(json.dumps(about))
-        test, results = TestSet(folder.parents[2] / "radiographs"), folder.with_name("evaluation")
+        about = {"profile": "small", "parameters": left["parameters"] | {"semantics": "description"}}
+        run.manifest(folder, **about)
+        test = TestSet(folder.parents[2] / "radiographs")
         found = evaluate(test.labels, test.scores(folder), test.patients, left["findings"], replicates=0)
-        results.mkdir()
-        (results / "manifest.json").write_text(json.dumps(about))
-        found.summary.to_csv(results / "summary.csv", index=False)
-        found.per_finding.to_csv(results / "per_finding.csv", index=False)
+        tables = {"summary": found.summary, "per_finding": found.per_finding}
+        results.publish(folder.with_name("evaluation"), tables, partial(run.manifest, images_total=600, **about))
 
 
 @pytest.fixture(scope="module")

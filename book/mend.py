@@ -9,6 +9,7 @@ INTERVAL = re.compile(rf"\s+([(\[]{_NUMBER}(?: to |, |–){_NUMBER}[)\]])")  # i
 
 def no_live_code(app, config) -> None:
     """Silence sphinx-thebe: turned off, it still declares a script on the network, twice on every page."""
+    app.registry.css_files[:] = [sheet for sheet in app.registry.css_files if "thebe" not in sheet[0]]
     for listeners in app.events.listeners.values():
         listeners[:] = [one for one in listeners if one.handler.__module__.partition(".")[0] != "sphinx_thebe"]
 

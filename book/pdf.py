@@ -4,6 +4,7 @@ The pages are those that `make book` laid out in runs/PROFILE/book; Sphinx joins
 """
 
 import argparse
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -25,7 +26,8 @@ def one_page(source: Path, folder: Path) -> Path:
     pages = sorted(folder.glob("_build/singlehtml/**/intro.html")) or sorted(folder.glob("_build/singlehtml/*.html"))
     if done.returncode or not pages:
         raise OSError(f"Sphinx could not join the pages of {source}: {(done.stdout + done.stderr)[-1500:]}")
-    return pages[0]
+    # Sphinx writes it into the folder of the first page, with links that start a folder higher.
+    return Path(shutil.copy2(pages[0], folder / "_build/singlehtml/all-pages.html"))
 
 
 def print_page(page: Path, out: Path) -> Path:

@@ -13,7 +13,8 @@ from cmdml.names import check
 from cmdml.network import FilmNetwork
 from cmdml.prediction import Predictions
 
-METHODS = ("occlusion", "gradcam")
+MEANS = {"occlusion": "how far the score falls without this place", "gradcam": "maps weighted by their gradient"}
+METHODS = tuple(MEANS)
 DEFAULT = "occlusion"
 WINDOW, STRIDE = 8, 16  # the square that hides a part of the film is size / 8 wide and moves by size / 16
 
@@ -109,11 +110,12 @@ def write_heatmap(predictions: Predictions, path, finding: str, out, method: str
     vectors = [*head.model.semantic_vectors, *(words.vector for words in predictions.own)]
     film = read_film(path, head.size)
     found = heat(head, film.pixels, vectors[at], method)
-    figure = _figure(film.shown, found, f"{finding.replace('_', ' ')}, scored by {head.card['name']} ({method})")
+    title, means = f"{finding.replace('_', ' ')}, scored by {head.card['name']} ({method})", MEANS[method]
+    figure = _figure(film.shown, found, title, means)
     return write_whole(out, lambda beside: figure.savefig(beside, format="png", dpi=120))
 
 
-def _figure(film: np.ndarray, found: np.ndarray, title: str):
+def _figure(film: np.ndarray, found: np.ndarray, title: str, means: str):
     """The film, and the film under its heat map: warm where the place raises the score, blue where it lowers it."""
     from matplotlib.figure import Figure
 
@@ -126,8 +128,7 @@ def _figure(film: np.ndarray, found: np.ndarray, title: str):
         axes.set_axis_off()
     shade = np.clip(np.abs(large) / limit, 0, 1) * 0.6
     drawn = right.imshow(large, cmap="RdBu_r", vmin=-limit, vmax=limit, alpha=shade)
-    drawn = right.imshow(large, cmap="RdBu_r", vmin=-limit, vmax=limit, alpha=0) if drawn is None else drawn
-    figure.colorbar(drawn, ax=right, shrink=0.8, label="share of the score", alpha=1)
+    figure.colorbar(drawn, ax=right, shrink=0.8, label=means)
     figure.suptitle(title, fontsize=11)
     figure.supxlabel(f"{NOTICE}: a heat map shows what moved the score, not where the disease is", fontsize=8)
     return figure

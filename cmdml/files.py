@@ -11,7 +11,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
-_CHUNK = 1 << 20  # bytes read at a time when hashing
+_CHUNK = 1 << 18  # bytes read at a time when hashing: what fits a core's cache
 SEAL = "seal.json"
 _AGAIN = "; mend that and run again"
 

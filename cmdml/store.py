@@ -22,7 +22,7 @@ VIEWS = ("PA", "AP", "")
 SEXES = ("M", "F", "")
 FORMAT = 2  # of the folder; 1 had neither a seal on the card nor a hash of the table alone
 FILES = ("pixels.npy", "table.csv", "card.json")
-_CHUNK = 1 << 20  # bytes read at a time when hashing: what fits a core's cache
+_CHUNK = 1 << 18  # bytes read at a time when hashing: what fits a core's cache
 # What a spreadsheet or pandas makes of a missing or numeric id; many patients would become one.
 _NO_PATIENT = re.compile(r"\s*(nan|none|null|na|n/a|<na>|nat|[+-].*|\d*\.\d*|\d+(\.\d*)?e[+-]?\d+)?\s*", re.IGNORECASE)
 

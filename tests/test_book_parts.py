@@ -9,6 +9,7 @@ import mathml
 import mend
 import pytest
 from docutils import nodes
+from sphinx.application import Sphinx
 
 
 def cell(source, *tags):
@@ -35,6 +36,15 @@ def test_parameters_and_set_up_are_folded_and_what_was_injected_is_among_them(tm
         ["hide-input", "parameters"], ["hide-input", "remove-output"], [], []]  # fmt: skip
     assert found[0]["metadata"]["mystnb"]["code_prompt_show"] == "Parameters"
     assert found[3] == story  # a later import is part of the story
+
+
+def test_live_code_leaves_no_trace_in_a_page(tmp_path):
+    (tmp_path / "index.rst").write_text("Title\n=====\n\nWords\n")
+    app = Sphinx(tmp_path, None, tmp_path / "html", tmp_path / "trees", "html", {"extensions": "mend,sphinx_thebe"},
+                 status=None, warning=None)  # fmt: skip
+    assert "sphinx_thebe" in app.extensions
+    app.build()
+    assert "thebe" not in (tmp_path / "html/index.html").read_text(encoding="utf-8").lower()
 
 
 def body(html, known=("notebooks/02", "book/plan")):

@@ -80,7 +80,7 @@ def live():
 def unpacked(told):
     """The weights of the page, read by code that shares nothing with the page's."""
     text = (PAGE / f"weights-{told}.js").read_text()
-    bundle = json.loads(text[text.index("= {") + 2 : -2])
+    bundle = json.loads(text.partition(f").{told} = ")[2].removesuffix(";\n"))
     planes = np.frombuffer(gzip.decompress(base64.b64decode(bundle["data"])), np.uint8).reshape(2, -1).astype(np.uint16)
     values, tensors, at = (planes[0] << 8 | planes[1]).view(np.float16).astype(np.float32), {}, 0
     for name, shape in bundle["shapes"].items():

@@ -35,7 +35,7 @@
     }
     tip.addEventListener("pointerleave", hide);
     document.addEventListener("keydown", event => event.key === "Escape" && hide());
-    document.addEventListener("scroll", hide, { passive: true });
+    document.addEventListener("scroll", () => shownAt && show(shownAt), { passive: true }); // focus scrolls, too
   }
 
   document.readyState === "loading" ? document.addEventListener("DOMContentLoaded", start) : start();

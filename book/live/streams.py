@@ -25,7 +25,7 @@ from cmdml.study.places import ROOT
 from cmdml.training import fit
 
 TOLD = {"signs": "signs_text", "description": "description", "shuffled": "shuffled"}
-TRAY_SEED, NORMALS, DIGITS = 2026, 60, 2  # DIGITS: bits of float16's ten that a weight leaves out
+TRAY_SEED, NORMALS = 2026, 60
 # What the tray's phantoms show: every finding once, unseen ones alone, one film without any. Nobody looked first.
 TRAY = (["Hernia"], ["Emphysema"], ["Edema"], ["Pneumonia"], ["Fibrosis"], ["Pneumothorax"], ["Mass"], ["Nodule"],
         ["Effusion", "Cardiomegaly"], ["Atelectasis"], ["Consolidation"], ["Infiltration", "Pleural_Thickening"],

@@ -44,7 +44,7 @@ WATCHED = ("batches", "checkpoint", "feature_set", "features", "files", "optimis
            "study/tables", "training", "writing")  # fmt: skip
 WRITERS = ("checkpoint", "feature_set", "features", "files", "run_folder", "study/results", "training", "writing")
 SECONDS = 300
-TIMES = ("started", "wall_seconds", "seconds_per_run", "train_seconds", "seconds", "sealed", "sha256")
+TIMES = ("started", "wall_seconds", "seconds_per_run", "train_seconds", "seconds", "sealed", "sha256", "bytes")
 REFUSALS = ("ValueError", "OSError", "PermissionError", "FileNotFoundError")
 NOBODY = 65534
 LEFT = ("partial", ".new.", ".rows")

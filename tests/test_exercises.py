@@ -1,8 +1,8 @@
 """Every solution of the book runs where a reader would type it, at the end of its chapter, on a small run."""
 
 import ast
-import json
 import re
+from functools import partial
 
 import matplotlib
 import matplotlib.pyplot as plt
@@ -10,18 +10,20 @@ import myst_nb
 import nbformat
 import pytest
 
+from cmdml.evaluation.metrics import evaluate
+from cmdml.evaluation.testset import TestSet
 from cmdml.findings import findings_of
 from cmdml.semantics import semantic_vectors
-from cmdml.study import run
+from cmdml.study import results, run
 from cmdml.study.parameters import default_parameters
 
-NOTEBOOKS = sorted((run.ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+NOTEBOOKS = sorted((run.ROOT / "notebooks").glob("0[1-7]_*.ipynb"))  # the traps have their own
 EXERCISE = re.compile(r"^```{exercise} ([^\n]+)\n:label: ([^\n]+)\n\n(.+?)^```$", re.M | re.S)
 SOLUTION = re.compile(r"^````{solution} (\S+)\n:class: dropdown\n\n(.+?)^````$", re.M | re.S)
 PYTHON = re.compile(r"^```python\n(.+?)^```$", re.M | re.S)
 SMALL = {"images": 600, "prevalence": 3.0, "epochs": 2, "dim": 32, "hidden": 64, "lr": 3e-3, "replicates": 30,
          "points": 120, "perplexity": 10.0, "profile": "small"}  # fmt: skip
-ALONE = ("06", "07", "08")  # their solutions read committed tables and need no variable of the chapter
+ALONE = ("06", "07")  # their solutions read committed tables and need no variable of the chapter
 
 
 def cells(path, kind):
@@ -69,7 +71,11 @@ class Chapters:
         vectors = semantic_vectors(findings_of(left["findings"].keys), "description")
         left["fit"](left["parts"], vectors, left["config"], folder, progress=False)
         about = {"profile": "small", "parameters": left["parameters"] | {"semantics": "description"}}
-        (folder / "manifest.json").write_text(json.dumps(about))
+        run.manifest(folder, **about)
+        test = TestSet(folder.parents[2] / "radiographs")
+        found = evaluate(test.labels, test.scores(folder), test.patients, left["findings"], replicates=0)
+        tables = {"summary": found.summary, "per_finding": found.per_finding}
+        results.publish(folder.with_name("evaluation"), tables, partial(run.manifest, images_total=600, **about))
 
 
 @pytest.fixture(scope="module")

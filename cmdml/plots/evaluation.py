@@ -47,12 +47,13 @@ def pairs(panels: dict[str, tuple[np.ndarray, np.ndarray]], findings: SeenUnseen
     if not panels:
         evidence.nothing(axes[0, 0], "fewer than two unseen findings: no pairs")
     for i, (ax, (title, (predicted, matrix))) in enumerate(zip(axes[0], panels.items(), strict=False)):
-        own = np.eye(len(matrix), dtype=bool)
+        own, rank = np.eye(len(matrix), dtype=bool), matrix.diagonal().argsort().argsort()
         ax.scatter(predicted[~own], matrix[~own], s=28, facecolors="white", edgecolors=OTHER, label="another's text")
         ax.scatter(predicted[own], matrix[own], s=34, color=UNSEEN, zorder=3, label="its own text")
         for j, key in enumerate(findings.unseen):
-            ax.annotate(words(key), (predicted[j, j], matrix[j, j]), xytext=(5, -3), textcoords="offset points",
-                        fontsize=8.5, color=UNSEEN)  # fmt: skip
+            above = 6 * (rank[j] - (len(rank) - 1) / 2)  # names of neighbours stay apart
+            ax.annotate(words(key), (predicted[j, j], matrix[j, j]), xytext=(7, above - 3), fontsize=8.5,
+                        textcoords="offset points", color=UNSEEN)  # fmt: skip
         ax.axhline(0, color="black", lw=0.8, ls=":")
         ax.axvline(0, color="black", lw=0.8, ls=":")
         ax.set(title=title, xlabel="look-alikes predict", ylabel="" if i else "AUROC of the pair")

@@ -32,6 +32,7 @@ VARIANTS = sorted(PROFILE["variants"])
 # What the evaluation sets beside the main run: its variants, and the committed results of other profiles.
 SWEEPS = ["data/results/sweep-phantom", "data/results/sweep-nih"]  # what the chapter on evidence reads
 TURNED = "data/results/rotation-nih-mini"
+FURTHER = [f"data/results/{name}" for name in ("truth-nih-mini", "transfer-kermany", "default-nih-mini")]  # chapter 7
 OTHERS = sorted(str(p.parent) for p in Path("data/results").glob("*/summary.csv") if p.parent.name != PROFILE["name"])
 MODULES = {str(path.relative_to("cmdml").with_suffix("")).replace("/", "."): path for path in Path("cmdml").rglob("*.py")}
 # Data that a module reads, besides what it is given.
@@ -247,7 +248,7 @@ rule ablation:
 rule anatomy:
     input:
         sources("07_anatomy"),
-        sorted(map(str, Path(TURNED).glob("*.*"))),
+        [str(file) for folder in [TURNED, *FURTHER] for file in sorted(Path(folder).glob("*.*"))],
     output:
         f"{RUN}/notebooks/07_anatomy.ipynb",
     params:

@@ -1,0 +1,55 @@
+"""Small tables beside the rotation: the right rows under the right names."""
+
+import pandas as pd
+
+from cmdml.study import beyond
+
+BAND = {"low": 0.4, "high": 0.6}
+
+
+def test_the_default_split_names_films_and_scorer():
+    values = pd.DataFrame(
+        [{"set": "64 px", "sources": s, "method": m, "protocol": p, "metric": metric, "value": v, **BAND}
+         for s, m, p, metric, v in (("all", "focused", "abnormal", "U", 0.5), ("all", "focused", "all", "U", 0.9),
+                                    ("without two", "ceiling", "abnormal", "S", 0.55), ("all", "focused", "abnormal",
+                                     "Edema", 0.1))])  # fmt: skip
+    table = beyond.default_split(values)
+    assert table.loc[("64 px, all sources", "CM-DML, told signs"), "U"] == "0.50 (0.40–0.60)"
+    assert table.loc[("64 px, without the two one-sided sources", "ceiling (shown the labels)")].tolist() == [
+        "–", "0.55 (0.40–0.60)"]  # fmt: skip
+    assert len(table) == 2
+
+
+def test_a_transfer_has_seen_and_unseen_side_by_side():
+    rows = [("224 px", "focused", "unseen", "within pairs", 0.5), ("224 px", "focused", "seen", "within pairs", 0.55),
+            ("224 px", "focused", "seen", "all", 0.9), ("64 px", "focused", "seen", "within pairs", 0.8),
+            ("file", "bytes", "not told", "within pairs", 0.59)]  # fmt: skip
+    table = pd.DataFrame(rows, columns=["size", "method", "pneumonia", "films", "value"]).assign(**BAND)
+    found = beyond.transfer(table)
+    assert found.loc["CM-DML, told signs"].tolist() == ["0.50 (0.40–0.60)", "0.55 (0.40–0.60)"]
+    assert found.loc["size of the file in bytes *"].tolist() == ["0.59 (0.40–0.60)", "–"]
+
+
+def test_truths_read_gain_and_positives():
+    where = {"protocol": "abnormal", "stratum": "none", **BAND}
+    emphysema = pd.DataFrame([{"films": films, "method": m, "finding": "Emphysema", "value": v, "positives": n, **where}
+                              for films, n in (("all", 100), ("not subcutaneous", 14))
+                              for m, v in (("focused", 0.44), ("mean_of_seen", 0.5), ("ceiling", 0.55))])  # fmt: skip
+    gains = pd.DataFrame([{"truth": t, "finding": f, "method": "focused", "gain": g, "gain_low": g - 0.02,
+                           "gain_high": g + 0.02, "films": 672, **where}
+                          for t, f, g in (("mined", "mean", 0.03), ("radiologists", "mean", -0.03),
+                                          ("mined", "Mass", 0.2))])  # fmt: skip
+    scores = [("focused", 0.58, "all"), ("focused", 0.1, "abnormal"), ("mean_of_seen", 0.6, "all")]
+    never = pd.DataFrame(scores, columns=["method", "value", "protocol"])
+    never = never.assign(finding="Fracture", positives=29, stratum="none", **BAND)
+    lines = beyond.truths(emphysema, gains, never).splitlines()
+    assert "all its films (100 positives): CM-DML, told signs 0.44" in lines[0] and "(14 positives)" in lines[1]
+    assert (
+        "mined from reports**, 672 PA films: signs minus illness +0.030 (+0.010 to +0.050); the interval is above 0"
+        in lines[2]
+    )
+    assert "−0.030 (−0.050 to −0.010); the interval is below 0" in lines[3]
+    assert (
+        "Fracture**, never labelled (29 films, all films): told signs 0.58 (0.40–0.60); illness alone 0.60" in lines[4]
+    )
+    assert len(lines) == 5

@@ -30,7 +30,7 @@ help:  ## this list
 install: $(READY)  ## virtual environment in .venv with the exact versions of requirements.lock
 $(READY):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version.split()[0] + ": make PYTHON=python3.12 ...")'
-	@echo "Installing into .venv (about 5 GB, some minutes) ..."
+	@echo "Installing into .venv (about 7 GB, some minutes) ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps -r requirements.lock
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .

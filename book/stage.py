@@ -297,7 +297,7 @@ def anatomy(folder: Path) -> str:
         f"{about['films']:,} films, {about['abnormal']:,} of them with a finding; designs "
         + ", ".join(map(str, about["designs"]))
         + (f" (planned and not run yet: {', '.join(map(str, missing))})" if missing else "")
-        + f"; `make rotation PROFILE=nih-mini`, {sum(about['seconds'].values()) / 60:.0f} minutes of one core.",
+        + f"; `make rotation PROFILE=nih-mini`, {sum(about['seconds'].values()) / 60:.0f} minutes of jobs on a busy machine of two cores.",
     ]  # fmt: skip
     return "\n".join(lines)
 

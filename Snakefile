@@ -33,7 +33,8 @@ VARIANTS = sorted(PROFILE["variants"])
 SWEEPS = ["data/results/sweep-phantom", "data/results/sweep-nih"]  # what the chapter on evidence reads
 TURNED = "data/results/rotation-nih-mini"
 FURTHER = [f"data/results/{name}" for name in ("truth-nih-mini", "transfer-kermany", "default-nih-mini")]  # chapter 7
-OTHERS = sorted(str(p.parent) for p in Path("data/results").glob("*/summary.csv") if p.parent.name != PROFILE["name"])
+OTHERS = sorted(str(p.parent) for p in Path("data/results").glob("*/per_finding.csv")
+                if p.parent.name != PROFILE["name"])
 MODULES = {str(path.relative_to("cmdml").with_suffix("")).replace("/", "."): path for path in Path("cmdml").rglob("*.py")}
 # Data that a module reads, besides what it is given.
 READS = {

@@ -243,7 +243,9 @@ def results(profile: str) -> Path:
 def readme() -> None:
     """S, U and H with intervals of every committed result into the README: main run, other words, shuffled control."""
     lines = ["| radiographs | texts | protocol | test images | S | U | H |", "|---|---|---|---:|---|---|---|"]
-    for main in sorted((ROOT / "data/results").glob("*/summary.csv"), key=lambda p: (p.parent.name != "phantom", p)):
+    found = (ROOT / "data/results").glob("*/summary.csv")
+    mains = [path for path in found if "protocol" in pd.read_csv(path, nrows=0)]  # others are of other things
+    for main in sorted(mains, key=lambda p: (p.parent.name != "phantom", p)):
         others = (main.parent / f"variants/{name}/summary.csv" for name in ("description", "signs", "shuffled"))
         for file in (main, *others):
             if not file.exists():
@@ -297,7 +299,8 @@ def anatomy(folder: Path) -> str:
         f"{about['films']:,} films, {about['abnormal']:,} of them with a finding; designs "
         + ", ".join(map(str, about["designs"]))
         + (f" (planned and not run yet: {', '.join(map(str, missing))})" if missing else "")
-        + f"; `make rotation PROFILE=nih-mini`, {sum(about['seconds'].values()) / 60:.0f} minutes of jobs on a busy machine of two cores.",
+        + f"; `make rotation PROFILE=nih-mini`, {sum(about['seconds'].values()) / 60:.0f} minutes of jobs "
+        "on a busy machine of two cores.",
     ]  # fmt: skip
     return "\n".join(lines)
 

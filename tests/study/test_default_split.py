@@ -80,7 +80,8 @@ def test_s_u_and_h_are_means_of_auroc_with_patient_intervals():
         found = table.loc[protocol]["value"]
         assert found["S"] == pytest.approx(s) and found["U"] == pytest.approx(u)
         assert found["Mass"] == pytest.approx(each["Mass"]) and np.isnan(found["Hernia"])
-        halves = [(np.mean([roc_auc_score(labels[keep, c], one[keep, c]) for c, k in enumerate(KEYS) if k in names])
+        halves = [tuple(np.mean([roc_auc_score(labels[keep, c], one[keep, c]) for c, k in enumerate(KEYS)
+                                 if k in names])
                    for names in (set(findings.seen) - {"Hernia"}, findings.unseen)) for one in scores]  # fmt: skip
         assert found["H"] == pytest.approx(np.mean([2 * a * b / (a + b) for a, b in halves]))
     row = table.loc["all", "Edema"]

@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import signal
-import sys
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from itertools import product
@@ -22,9 +16,9 @@ from cmdml.evaluation.strata import PROTOCOLS3, STRATA, protocol_rows, stratifie
 from cmdml.findings import findings_of
 from cmdml.names import check
 from cmdml.semantics import semantic_vectors
-from cmdml.sources.decoding import cores
 from cmdml.study import permutations, run
 from cmdml.study.design import nearest_neighbours
+from cmdml.study.pool import workers
 from cmdml.study.results import publish
 from cmdml.study.rotation import Rotation, about_scores, films_of, folder, load_scores
 from cmdml.study.rotation_plan import made_by, results_folder
@@ -105,21 +99,6 @@ class Scores:
             out.append(values[:, defined].mean(1) if seen else values)
             counts.append(positives)
         return np.stack(out, axis=1), np.array(counts)
-
-
-@contextmanager
-def _pool():
-    """Worker processes, one a core, that end with this one; OSError in one sentence if one of them is killed."""
-    try:
-        with ProcessPoolExecutor(cores(), initializer=_end_with_parent) as pool:
-            yield pool
-    except BrokenProcessPool as error:
-        raise ChildProcessError("a worker process was killed, perhaps for want of memory; run again") from error
-
-
-def _end_with_parent() -> None:
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: else it would wait for work for ever
 
 
 def _part(given):
@@ -216,7 +195,7 @@ def collect(profile: dict, out=None) -> Path:
     """
     started, scores = datetime.now(UTC), Scores(profile)
     plan, views = profile["rotation"], list(product(PROTOCOLS3, scores.strata))
-    with _pool() as pool:
+    with workers() as pool:
         chance = pool.map(permutations.row, permutations.jobs(scores.rotations, plan))  # the longest first
         parts = list(pool.map(_part, [(profile, *view) for view in views]))
         chance = pd.DataFrame(list(chance))

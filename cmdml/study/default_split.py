@@ -11,7 +11,6 @@ third argument, the films of the two sources are not extracted at the profile's 
 from __future__ import annotations
 
 import sys
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,8 +26,8 @@ from cmdml.features import extract
 from cmdml.findings import split_findings
 from cmdml.partitioning import one_sided_sources
 from cmdml.sources import nih
-from cmdml.sources.decoding import cores
 from cmdml.study import run
+from cmdml.study.pool import workers
 from cmdml.study.results import publish
 from cmdml.study.rotation import Rotation, films_of
 from cmdml.study.scorers import Scorer
@@ -164,7 +163,7 @@ def main(name: str, root: str, *sizes: str) -> Path:
     parts = jobs(profile, [int(size) for size in sizes] or (profile["parameters"]["size"], SMALL))
     for size in {size for size, sources in parts if sources == "all"}:
         films_at(profile, root, size)  # before, so that no two processes extract the same films
-    with ProcessPoolExecutor(cores()) as pool:
+    with workers() as pool:
         done = list(pool.map(_part, [(profile, root, *part) for part in parts]))
     return write(profile, name, parts, done, started, " ".join(["", *sizes]))
 

@@ -12,7 +12,6 @@ the pixels.
 from __future__ import annotations
 
 import sys
-from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -25,9 +24,9 @@ from cmdml.feature_set import FeatureSet
 from cmdml.features import extract
 from cmdml.findings import split_findings
 from cmdml.sources import kermany
-from cmdml.sources.decoding import cores
 from cmdml.study import run
 from cmdml.study.default_split import SEEDS, films_at, scored_by, without
+from cmdml.study.pool import workers
 from cmdml.study.results import publish
 from cmdml.study.rotation import Rotation, films_of
 
@@ -140,7 +139,7 @@ def main(name: str, root: str, nih_root: str = "") -> Path:
         "warnings": list(kermany.WARNINGS),
     }  # fmt: skip
     jobs = [("file", None, children), *((size, *both) for size, both in sets.items())]
-    with ProcessPoolExecutor(cores()) as pool:
+    with workers() as pool:
         parts = pool.map(measured, *zip(*[(profile, *job) for job in jobs], strict=True))
         tables = {"transfer": pd.DataFrame([row for part in parts for row in part])}
     out = run.resolve("data/results/transfer-kermany")

@@ -17,7 +17,6 @@ is written.
 from __future__ import annotations
 
 import sys
-from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -26,11 +25,11 @@ import pandas as pd
 
 from cmdml.evaluation import anatomy
 from cmdml.findings import KEYS
-from cmdml.sources.decoding import cores
 from cmdml.sources.label_tables import label_table
 from cmdml.study import run
 from cmdml.study.anatomy import ILLNESS, Scores
 from cmdml.study.never_labelled import never_labelled
+from cmdml.study.pool import workers
 from cmdml.study.results import publish
 
 METHODS = ("focused", "focused_description", "eszsl", "eszsl_description", "nearest", "mean_of_seen", "normality",
@@ -114,7 +113,7 @@ def main(name: str, root: str) -> Path:
     asked = [table for table, needed in made_from.items() if (folder / f"{needed}.csv").is_file()]
     if not asked:
         raise FileNotFoundError(f"{folder} holds none of {', '.join(TABLES)}: nothing to compare with")
-    with ProcessPoolExecutor(cores()) as pool:
+    with workers() as pool:
         tables = dict(zip(asked, pool.map(_part, [(profile, folder, table) for table in asked]), strict=True))
     about = {
         "profile": name, "started": started, "command": f"python -m cmdml.study.truth {name} NIH_ROOT",

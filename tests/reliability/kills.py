@@ -23,6 +23,7 @@ from unittest import mock
 
 import numpy as np
 import pandas as pd
+import torch
 from reliability import made
 
 import cmdml
@@ -137,6 +138,8 @@ class Fork:
             try:
                 os.close(self.reading)
                 os.setpgid(0, 0)
+                os.environ["OMP_NUM_THREADS"] = "1"  # a fork lacks its parent's threads: OpenMP would wait
+                torch.set_num_threads(1)
                 signal.alarm(0)
                 try:
                     with redirect_stdout(StringIO()):

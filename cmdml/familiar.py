@@ -23,9 +23,9 @@ class Familiar:
     .. math:: q = \frac1F \Big( \sum_k \frac{z_k^2}{\lambda_k} + \frac{\lVert x - V^\top z \rVert^2}{\varepsilon}
               \Big), \qquad z = V x.
 
-    A film of the training has q near 1. A film is *unfamiliar* if q is above :data:`QUANTILE` of the validation films.
+    A film of the training has q near 1. A film is *unfamiliar* if q is above ``QUANTILE`` of the validation films.
     Where from: Tipping and Bishop (1999); as a detector of other inputs, Lee et al. (2018). Fitted by scikit-learn's
-    :class:`~sklearn.decomposition.PCA`.
+    scikit-learn's ``PCA``.
 
     Parameters
     ----------

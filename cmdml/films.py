@@ -1,6 +1,6 @@
 """One film of any kind to the pixels that a network reads, and every decision on the way said.
 
-The training's own rules (:mod:`cmdml.sources.decoding`) refuse what needs a decision about grey values. A user has one
+The training's own rules (``cmdml.sources.decoding``) refuse what needs a decision about grey values. A user has one
 film and no choice, so here the decision is taken, and said in a note; what makes a score doubtful is said in a warning.
 
 * DICOM: modality rescale, then the file's first window or look-up table, else from the smallest to the largest value;
@@ -92,7 +92,7 @@ def read_film(path, size: int) -> Film:
 def find_films(paths: Iterable) -> tuple[list[Path], int]:
     """The files that are named, and those of the folders that are named, by name; how many files there are no images.
 
-    In a folder, and the folders in it, files with one of :data:`SUFFIXES`, and DICOM files without a suffix, are taken.
+    In a folder, and the folders in it, files with one of ``SUFFIXES``, and DICOM files without a suffix, are taken.
     A folder without any is an error: FileNotFoundError.
     """
     found, others = [], 0

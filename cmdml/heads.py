@@ -1,17 +1,20 @@
 """Heads: a trained run as a folder that can be handed on, with all that scoring one film needs.
 
-========================  =============================================================================================
-``config.json``           the run's: configuration, findings, which are unseen, hashes of data and words
-``weights.safetensors``   the run's: the model, without the backbone where that was frozen
-``reference.safetensors`` what a score is set beside: ``normal_visual`` (n, D), the normal validation films in the joint
-                          space; ``attributes`` (A, E), the vector of every sign, and ``centre`` (E), for words of one's
-                          own; ``normal_film`` (size, size), the mean of normal training films; ``film_mean``,
-                          ``film_scale`` (F), ``film_components`` (K, F), ``film_variances`` (K), ``film_noise`` (1),
-                          ``film_validation`` (V), the films it knows (:mod:`cmdml.familiar`)
-``card.json``             size, backbone by hash, semantics, data, licence, thresholds, what was measured
-``README.md``             the same for people
-``seal.json``             SHA-256 of all of them
-========================  =============================================================================================
+``config.json``
+    the run's: configuration, findings, which are unseen, hashes of data and words
+``weights.safetensors``
+    the run's: the model, without the backbone where that was frozen
+``reference.safetensors``
+    what a score is set beside: ``normal_visual`` (n, D), the normal validation films in the joint space; ``attributes``
+    (A, E), the vector of every sign, and ``centre`` (E), for words of one's own; ``normal_film`` (size, size), the mean
+    of normal training films; ``film_mean``, ``film_scale`` (F), ``film_components`` (K, F), ``film_variances`` (K),
+    ``film_noise`` (1), ``film_validation`` (V), the films it knows (``cmdml.familiar``)
+``card.json``
+    size, backbone by hash, semantics, data, licence, thresholds, what was measured
+``README.md``
+    the same for people
+``seal.json``
+    SHA-256 of all of them
 """
 
 from __future__ import annotations

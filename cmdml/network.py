@@ -21,7 +21,7 @@ class FilmNetwork(nn.Module):
     backbone : VisualExtractor, optional
     layers : iterable of str
         The pooled layers whose channels lie side by side in the features, the backbone's last one first, as
-        :data:`cmdml.features.LAYERS` lists them; read only with ``backbone``.
+        ``cmdml.features.LAYERS`` lists them; read only with ``backbone``.
 
     Notes
     -----

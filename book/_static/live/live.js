@@ -84,7 +84,7 @@ function drawRanks(list, chosen, many) {
     const says = { own: "your words", seen: "seen", unseen: "never seen" }[kind] + (row.right ? ", on this film" : "");
     const words = `${row.rank}. ${row.name}, ${says}, score ${row.score.toFixed(2)}, above ${row.above} of ${many} normal films`;
     const percent = (s) => `${100 * Math.exp(s)}%`;
-    return make("li", { class: kind }, make("button", { type: "button", "data-row": row.key, "aria-pressed": row === chosen, "aria-label": words },
+    return make("li", { class: kind }, make("button", { type: "button", "data-row": row.key, "aria-pressed": String(row === chosen), "aria-label": words },
       make("span", { class: "rank" }, row.rank),
       make("span", { class: `dot ${kind}` }),
       make("span", { class: "label" }, row.name, row.right ? make("span", { class: "right" }, " ✓") : ""),

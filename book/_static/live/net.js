@@ -130,21 +130,26 @@ async function occlude(pixels, net, stop, tick) {
   return places;
 }
 
-// Any picture -> 64 x 64 grey: made square by black bars, then the mean over each pixel's area (a box filter).
+// Any picture -> 64 x 64 grey: made square by black bars, then the mean of the pixels whose centres lie in each place, as
+// the package's box filter takes it.
 function shrink(rgba, width, height) {
   const side = Math.max(width, height), left = (side - width) >> 1, top = (side - height) >> 1, out = new Uint8Array(SIDE * SIDE);
-  const spans = Array.from({ length: SIDE }, (_, i) => [(i * side) / SIDE, ((i + 1) * side) / SIDE]);
-  spans.forEach(([y0, y1], oy) => spans.forEach(([x0, x1], ox) => {
+  const scale = side / SIDE, spans = Array.from({ length: SIDE }, (_, i) => {
+    const inside = Array.from({ length: Math.ceil(scale) + 2 }, (_, k) => Math.floor(i * scale) - 1 + k).filter((x) => {
+      const from = (x + 0.5 - (i + 0.5) * scale) / Math.max(scale, 1);
+      return x >= 0 && x < side && from > -0.5 && from <= 0.5;
+    });
+    return inside.length ? inside : [Math.min(side - 1, Math.floor((i + 0.5) * scale))];
+  });
+  spans.forEach((rows, oy) => spans.forEach((columns, ox) => {
     let sum = 0;
-    for (let y = Math.floor(y0); y < y1; y++)
-      for (let x = Math.floor(x0); x < x1; x++) {
+    for (const y of rows)
+      for (const x of columns) {
         const sy = y - top, sx = x - left, at = 4 * (sy * width + sx);
         if (sy < 0 || sx < 0 || sy >= height || sx >= width) continue;
-        const area = (Math.min(y + 1, y1) - Math.max(y, y0)) * (Math.min(x + 1, x1) - Math.max(x, x0));
-        const grey = 0.299 * rgba[at] + 0.587 * rgba[at + 1] + 0.114 * rgba[at + 2];
-        sum += (area * grey * rgba[at + 3]) / 255;
+        sum += ((0.299 * rgba[at] + 0.587 * rgba[at + 1] + 0.114 * rgba[at + 2]) * rgba[at + 3]) / 255;
       }
-    out[oy * SIDE + ox] = Math.round(sum / ((y1 - y0) * (x1 - x0)));
+    out[oy * SIDE + ox] = Math.round(sum / (rows.length * columns.length));
   }));
   return out;
 }

@@ -119,7 +119,7 @@ def answer(tables: dict) -> list[str]:
         f"Told its own signs rather than another finding's, the model gains {cell(own_minus_other, sign='+')}; the "
         f"interval {verdict(own_minus_other)}.",
         f"The mean hides the findings: {(each > 0).sum()} of {len(each)} gain over illness alone, most {most} "
-        f"({each.iloc[-1]:+.3f}), least {least} ({each.iloc[0]:+.3f}).",
+        + f"({each.iloc[-1]:+.3f}), least {least} ({each.iloc[0]:+.3f}).".replace("-", "−"),
     ]
 
 

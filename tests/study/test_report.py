@@ -35,7 +35,7 @@ def test_the_answer_reads_the_right_rows(tables):
     assert "0.44 (−0.10 to 0.60)" in illness
     assert "+0.010 (−0.020 to +0.040); the interval includes 0" in strata
     assert "+0.030 (+0.010 to +0.050); the interval is above 0" in words
-    assert "2 of 3 gain" in each and "most mass (+0.200), least edema (-0.100)" in each
+    assert "2 of 3 gain" in each and "most mass (+0.200), least edema (−0.100)" in each
 
 
 def test_the_answer_says_when_it_is_worse(tables):

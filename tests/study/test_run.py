@@ -201,7 +201,8 @@ def test_profiles_of_the_study(path):
     assert values["run_dir"] == f"runs/{path.stem}"
     notebooks = (run.ROOT / "notebooks").glob("*.ipynb")
     declared = {name for notebook in notebooks for name in run.declared_parameters(notebook)}
-    wiring = {"out", "training", "compare", "results", "rotation", "sweep", "features", "beside"}  # set by the Snakefile
+    # set by the Snakefile
+    wiring = {"out", "training", "compare", "results", "rotation", "sweep", "features", "beside"}
     of_one_source = {
         "non_square",
         "images",

@@ -13,7 +13,7 @@ from scipy.stats import rankdata
 from sklearn.metrics import roc_auc_score
 
 from cmdml.evaluation.anatomy import holm
-from cmdml.files import sha256
+from cmdml.files import sealed, sha256
 from cmdml.findings import KEYS, findings_of
 from cmdml.study import anatomy, rotation_plan
 from cmdml.study.anatomy import Scores, collect
@@ -269,7 +269,7 @@ def test_tables_of_some_designs_do_not_replace_those_of_more(rotation_profile, t
     committed = tmp_path / "data/results/rotation-made"
     assert rotation_plan.results_folder(profile, [1]) == committed
     committed.mkdir(parents=True)
-    (committed / "manifest.json").write_text(json.dumps({"designs": [1, 2]}))
+    (committed / "manifest.json").write_text(json.dumps(sealed({"designs": [1, 2], "files": {}})))
     assert rotation_plan.results_folder(profile, [1, 2, 3]) == committed and not capsys.readouterr().out
     assert rotation_plan.results_folder(profile, [1]) == tmp_path / "runs/rotation/tables"
     assert "holds designs 2, too, and stays as it is" in capsys.readouterr().out

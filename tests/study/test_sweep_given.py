@@ -1,5 +1,6 @@
 """What a sweep's runs train on, whom their tables count as unseen, what untrained scorers may look at."""
 
+import ast
 import json
 import shutil
 from types import SimpleNamespace
@@ -124,10 +125,12 @@ def test_chapter_4_scores_test_films(profile, tmp_path):
     """The cell that reads a training, run alone: its rows are the test films', its scores theirs."""
     folder = sweep.train(profile, "focused", "random", 1) / "training"
     cells = nbformat.read(run.ROOT / "notebooks/04_evaluation.ipynb", 4).cells
-    imports, reads = (next(c.source for c in cells if mark in c.source and c.cell_type == "code")
-                      for mark in ("parameters = run.parameters(", "training_of("))  # fmt: skip
+    reads = next(c.source for c in cells if "training_of(" in c.source and c.cell_type == "code")
     here = {}
-    exec(imports.partition("parameters = run.parameters(")[0], here)
+    for cell in cells[: next(i for i, c in enumerate(cells) if c.source == reads)]:
+        lines = ast.parse(cell.source).body if cell.cell_type == "code" else []
+        imports = [line for line in lines if isinstance(line, ast.Import | ast.ImportFrom)]
+        exec(compile(ast.Module(imports, []), "imports", "exec"), here)
     exec(reads, here | {"run_dir": profile["parameters"]["run_dir"], "training": str(folder)}, here)
     table = TestSet(plan.radiographs_of(profile)).radiographs.table
     rows = np.flatnonzero(table.split == "test")

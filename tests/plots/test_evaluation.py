@@ -16,8 +16,11 @@ FINDINGS = SeenUnseen(("Mass", "Edema", "Hernia", "Fibrosis"), ("Edema", "Fibros
 
 
 @pytest.fixture(autouse=True)
-def closed():
-    yield
+def in_the_book_s_style():
+    """Whatever an earlier test left: titles stand on the left, as in the book."""
+    with plt.rc_context():
+        figures.style()
+        yield
     plt.close("all")
 
 
@@ -32,7 +35,8 @@ def test_swapped_texts_are_panels_with_labels_in_rows():
     assert texts(left) == ["0.90", "0.20", "0.40", "0.70"] and texts(right) == ["0.90", "0.40", "0.20", "0.70"]
     assert [t.get_text() for t in left.get_yticklabels()] == ["Edema", "Fibrosis"] and left.get_ylabel() == "films with"
     frames = [patch.get_xy() for patch in left.patches]
-    assert frames == [(0, 0), (1, 1)] and [ax.get_title() for ax in fig.axes] == ["told signs", "told descriptions"]
+    assert frames == [(0, 0), (1, 1)]
+    assert [ax.get_title(loc="left") for ax in fig.axes] == ["told signs", "told descriptions"]
     assert "nothing to swap" in texts(evaluation.swapped({}, FINDINGS).axes[0])[0]
 
 
@@ -100,7 +104,7 @@ def test_three_projections_are_three_panels_with_every_anchor():
     rng = np.random.default_rng(0)
     flat = {title: rng.normal(size=(30 + 4, 2)) for title in ("PCA", "t-SNE", "UMAP")}
     fig = space.three_projections(flat, np.arange(30) % 3, FINDINGS)
-    assert [ax.get_title() for ax in fig.axes] == ["PCA", "t-SNE", "UMAP"]
+    assert [ax.get_title(loc="left") for ax in fig.axes] == ["PCA", "t-SNE", "UMAP"]
     for ax, points in zip(fig.axes, flat.values(), strict=True):
         dots, stars = ax.collections[:2]
         assert len(dots.get_offsets()) == 30

@@ -24,7 +24,6 @@ from cmdml.partitioning import partition
 from cmdml.plots import figures, hero
 from cmdml.semantics import semantic_vectors
 from cmdml.study import run
-from cmdml.study.results import publish
 from cmdml.training import fit
 
 TOLD = {"description": "told a description", "signs_text": "told its signs", "shuffled": "told another's signs"}
@@ -104,8 +103,7 @@ def main(folder: str = "runs/phantom") -> None:
     fig.savefig(out / "hero.png", dpi=200)
     about = {"title": "Front page: one film, three sets of words", "asked": asked, "trained_in": folder}
     own = {"profile": "phantom", "parameters": {"folder": folder}, "seed": 0}
-    publish(run.resolve("data/results/hero"), {"places": pd.DataFrame(lines)},
-            lambda place, **hashes: run.manifest(place, **own, **about, **hashes))  # fmt: skip
+    run.publish("data/results/hero", {"places": pd.DataFrame(lines)}, **own, **about)
 
 
 if __name__ == "__main__":

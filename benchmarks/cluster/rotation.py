@@ -20,7 +20,6 @@ import pandas as pd
 from safetensors.numpy import load_file
 
 from cmdml.study import run
-from cmdml.study.results import publish
 
 METHODS = ("mean_of_seen", "normality", "nearest", "eszsl", "dap", "view")
 SLURM = Path(__file__).with_name("slurm.sh")
@@ -91,8 +90,7 @@ def main() -> None:
     about = {"title": "A part of the rotation on Slurm", "jobs": len(METHODS), "submitted": submitted, "events": events,
              "seconds": round(seconds)}  # fmt: skip
     own = {"profile": "nih-mini", "parameters": {"design": given.design}, "seed": given.design}
-    publish(run.resolve(given.out), {"jobs": pd.DataFrame(rows)},
-            lambda folder, **hashes: run.manifest(folder, **own, **about, **hashes, started=started))  # fmt: skip
+    run.publish(given.out, {"jobs": pd.DataFrame(rows)}, **own, **about, started=started)
     print(pd.DataFrame(rows).to_string(index=False), f"\n{submitted} submissions of {len(METHODS)} jobs; {events}")
 
 

@@ -14,8 +14,8 @@ from cmdml.plots.figures import OTHER, SEEN, UNSEEN, words
 def percentiles(scores: np.ndarray, at: int) -> np.ndarray:
     """For each finding, the share of films that score lower than one of them; ties count half.
 
-    Averaged over the films that have a finding, against those that have not, this is its AUROC: the same question,
-    asked of one film. Unlike the score, it can be compared between findings.
+    Were the others only films without the finding, its mean over the films that have it would be the AUROC. Unlike the
+    score, it can be compared between findings.
 
     Parameters
     ----------

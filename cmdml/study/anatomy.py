@@ -19,7 +19,6 @@ from cmdml.semantics import semantic_vectors
 from cmdml.study import permutations, run
 from cmdml.study.design import nearest_neighbours
 from cmdml.study.pool import workers
-from cmdml.study.results import publish
 from cmdml.study.rotation import Rotation, about_scores, films_of, folder, load_scores
 from cmdml.study.rotation_plan import made_by, results_folder
 from cmdml.study.scorers import methods
@@ -206,7 +205,7 @@ def collect(profile: dict, out=None) -> Path:
     tables["coverage"] = coverage(scores, values)
     tables["permutation"] = chance
     tables["tuning"] = pd.DataFrame([row for about in scores.about for row in about["tried"]])
-    out = run.resolve(out) if out else results_folder(profile, scores.designs)
+    out = out or results_folder(profile, scores.designs)
     about = {
         "profile": profile["name"], "parameters": profile["parameters"], "seed": plan["designs"], "rotation": plan,
         "radiographs": scores.films, "started": started, "designs": scores.designs, "films": len(scores.films),
@@ -216,4 +215,4 @@ def collect(profile: dict, out=None) -> Path:
         "run_dirty": any(one["dirty"] for one in scores.about),
         "seconds": {m: round(sum(a["seconds"] for a in scores.about if a["method"] == m), 1) for m in scores.methods},
     }  # fmt: skip
-    return publish(out, tables, lambda folder, **names: run.manifest(folder, **about, **names))
+    return run.publish(out, tables, **about)

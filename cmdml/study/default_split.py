@@ -28,7 +28,6 @@ from cmdml.partitioning import one_sided_sources
 from cmdml.sources import nih
 from cmdml.study import run
 from cmdml.study.pool import workers
-from cmdml.study.results import publish
 from cmdml.study.rotation import Rotation, films_of
 from cmdml.study.scorers import Scorer
 
@@ -173,12 +172,11 @@ def write(profile: dict, name: str, parts, done, started, sizes: str = "") -> Pa
     tables = {table: pd.concat([one[table] for one, _ in done]) for table in done[0][0]}
     about = {
         "profile": name, "started": started, "command": f"python -m cmdml.study.default_split {name} NIH_ROOT{sizes}",
-        "parameters": {k: v for k, v in profile["parameters"].items() if k not in ("nih_root", "npz", "run_dir")},
+        "parameters": run.settings(profile),
         "features_sha256": {f"{size} px, {which}": one for (size, which), (_, one) in zip(parts, done, strict=True)},
         "methods": list(METHODS), "seeds": profile["rotation"]["designs"][:SEEDS],
     }  # fmt: skip
-    out = run.resolve(f"data/results/default-{name}")
-    return publish(out, tables, lambda folder, **names: run.manifest(folder, **about, **names))
+    return run.publish(f"data/results/default-{name}", tables, **about)
 
 
 if __name__ == "__main__":

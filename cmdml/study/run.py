@@ -14,12 +14,13 @@ from pathlib import Path
 
 from cmdml.files import sealed, write_json
 from cmdml.names import unknown
+from cmdml.study import results
 from cmdml.study.parameters import declared_parameters, parameters
 from cmdml.study.places import ROOT, resolve
 from cmdml.study.profiles import load_profile
 
 __all__ = ["ROOT", "declared_parameters", "environment", "execute", "load_profile", "manifest", "notebook_parameters",
-           "parameters", "resolve"]  # fmt: skip
+           "parameters", "publish", "resolve", "settings"]  # fmt: skip
 
 PACKAGES = ("cmdml", "torch", "torchvision", "lightning-fabric", "numpy", "pandas", "scikit-learn", "safetensors",
             "sentence-transformers", "papermill")  # fmt: skip
@@ -111,6 +112,23 @@ def manifest(
     content = sealed(content)
     write_json(resolve(out) / file, content)
     return content
+
+
+def publish(out, tables: dict, **about) -> Path:
+    """Write tables and the manifest that vouches for them, whole or not at all; returns the folder.
+
+    Parameters
+    ----------
+    out : path
+    tables : {name: DataFrame}, each to become ``<name>.csv``.
+    **about : what :func:`manifest` is told.
+    """
+    return results.publish(resolve(out), tables, lambda folder, **files: manifest(folder, **about, **files))
+
+
+def settings(profile: dict) -> dict:
+    """A profile's parameters as results carry them: without the folders of the machine that they were made on."""
+    return {name: value for name, value in profile["parameters"].items() if name not in ("nih_root", "npz", "run_dir")}
 
 
 def notebook_parameters(notebook, profile: dict) -> dict:

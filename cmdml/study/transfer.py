@@ -27,7 +27,6 @@ from cmdml.sources import kermany
 from cmdml.study import run
 from cmdml.study.default_split import SEEDS, films_at, scored_by, without
 from cmdml.study.pool import workers
-from cmdml.study.results import publish
 from cmdml.study.rotation import Rotation, films_of
 
 FINDING = "Pneumonia"
@@ -131,7 +130,7 @@ def main(name: str, root: str, nih_root: str = "") -> Path:
     about = {
         "profile": name, "started": started, "seed": profile["rotation"]["designs"][:SEEDS],
         "command": f"python -m cmdml.study.transfer {name} KERMANY_ROOT" + (" NIH_ROOT" if nih_root else ""),
-        "parameters": {k: v for k, v in values.items() if k not in ("nih_root", "npz", "run_dir")},
+        "parameters": run.settings(profile),
         "data_sha256": {size: children.card["sha256"] for size, (_, children) in sets.items()},
         "adults_sha256": {size: adults.card["sha256"] for size, (adults, _) in sets.items()},
         "adults": {size: len(adults) for size, (adults, _) in sets.items()},
@@ -142,8 +141,7 @@ def main(name: str, root: str, nih_root: str = "") -> Path:
     with workers() as pool:
         parts = pool.map(measured, *zip(*[(profile, *job) for job in jobs], strict=True))
         tables = {"transfer": pd.DataFrame([row for part in parts for row in part])}
-    out = run.resolve("data/results/transfer-kermany")
-    return publish(out, tables, lambda at, **names: run.manifest(at, **about, **names))
+    return run.publish("data/results/transfer-kermany", tables, **about)
 
 
 if __name__ == "__main__":

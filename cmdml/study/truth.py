@@ -30,7 +30,6 @@ from cmdml.study import run
 from cmdml.study.anatomy import ILLNESS, Scores
 from cmdml.study.never_labelled import never_labelled
 from cmdml.study.pool import workers
-from cmdml.study.results import publish
 
 METHODS = ("focused", "focused_description", "eszsl", "eszsl_description", "nearest", "mean_of_seen", "normality",
            "view", "age", "ceiling")  # fmt: skip
@@ -117,13 +116,12 @@ def main(name: str, root: str) -> Path:
         tables = dict(zip(asked, pool.map(_part, [(profile, folder, table) for table in asked]), strict=True))
     about = {
         "profile": name, "started": started, "command": f"python -m cmdml.study.truth {name} NIH_ROOT",
-        "parameters": {k: v for k, v in profile["parameters"].items() if k not in ("nih_root", "npz", "run_dir")},
+        "parameters": run.settings(profile),
         "radiographs": scores.films, "seed": scores.designs, "designs": scores.designs, "methods": scores.methods,
         "run_commits": sorted({str(one["commit"]) for one in scores.about}),
         "missing_tables": [one for one in TABLES if not (folder / f"{one}.csv").is_file()],
     }  # fmt: skip
-    out = run.resolve(f"data/results/truth-{name}")
-    return publish(out, tables, lambda at, **names: run.manifest(at, **about, **names))
+    return run.publish(f"data/results/truth-{name}", tables, **about)
 
 
 if __name__ == "__main__":

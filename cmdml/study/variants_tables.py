@@ -22,7 +22,6 @@ from cmdml.files import write_json
 from cmdml.names import check
 from cmdml.study import run
 from cmdml.study.places import resolve
-from cmdml.study.results import publish
 from cmdml.study.rotation import Rotation
 from cmdml.study.scorers import Scorer
 from cmdml.study.variants import VariantScorer, cells_of, validated
@@ -143,11 +142,10 @@ def main(task: str, profile_name: str, *only: str) -> Path | None:
     about = {
         "profile": profile_name, "started": started, "first": first, "improvements": plan, "seed": plan["design"],
         "command": f"python -m cmdml.study.variants_tables {task} {profile_name}",
-        "parameters": {k: v for k, v in profile["parameters"].items() if k not in ("nih_root", "npz", "run_dir")},
+        "parameters": run.settings(profile),
         "radiographs": cells_of(profile)[0].films, "seconds": float(cells.seconds.sum()),
     }  # fmt: skip
-    out = run.resolve(f"data/results/variants-{profile_name}")
-    return publish(out, tables, lambda at, **names: run.manifest(at, **about, **names))
+    return run.publish(f"data/results/variants-{profile_name}", tables, **about)
 
 
 if __name__ == "__main__":

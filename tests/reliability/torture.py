@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from reliability import disk, kills, made, readers  # noqa: E402
 
-from cmdml.study import results, run  # noqa: E402
+from cmdml.study import run  # noqa: E402
 
 CHUNK = {"kill": 10, "input": 50, "disk": 5, "forbidden": 1, "race": 2, "planted": 1}
 GOOD = {"identical", readers.REFUSED, readers.HARMLESS, readers.OTHER, "seen"}
@@ -262,7 +262,7 @@ def main() -> int:
              "planned": dict(planned), "tried": dict(tried), "faults": len(faults),
              "skipped": sorted({one["said"] for one in lines if one["outcome"] == "skipped"}),
              "cores_used": given.cores}  # fmt: skip
-    results.publish(run.resolve(given.out), tables, lambda folder, **names: run.manifest(folder, **about, **names))
+    run.publish(given.out, tables, **about)
     for name, table in tables.items():
         print(f"\n{name}\n{table.to_string(index=False)}")
     print(f"\n{sum(tried.values())} tried of {sum(planned.values())} planned, {len(faults)} faults: {given.out}")

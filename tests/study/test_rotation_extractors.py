@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.numpy import load_file
 
 from cmdml.config import TrainConfig
 from cmdml.feature_set import FeatureSet
 from cmdml.findings import KEYS
 from cmdml.radiographs import RadiographSet, write_radiographs
 from cmdml.study.anatomy import Scores
-from cmdml.study.rotation import Rotation, features_folder, score
+from cmdml.study.rotation import Rotation, features_folder, folder, score
 from cmdml.study.rotation_extractors import config_of, extract_features, headless
 from cmdml.study.scorers import Scorer, methods
 from cmdml.training import build_model
@@ -78,6 +79,9 @@ def test_a_network_is_shown_no_label_of_its_unseen_findings_and_no_test_label(dr
     elsewhere = drawn | {"parameters": drawn["parameters"] | {"run_dir": str(tmp_path)}}
     write_again(tiny, tmp_path / "radiographs", labels)
     one, other = (FeatureSet.load(extract_features(profile, 3, "0")) for profile in (drawn, elsewhere))
+    trained = [load_file(folder(profile, 3) / "training/0/weights.safetensors") for profile in (drawn, elsewhere)]
+    for name, weights in trained[0].items():
+        np.testing.assert_array_equal(weights, trained[1][name], err_msg=name)
     np.testing.assert_array_equal(one.pixels, other.pixels)
     assert one.pixels.shape == (len(tiny), HIDDEN) and one.card["radiographs_sha256"] == tiny.card["sha256"]
 

@@ -10,6 +10,7 @@ import pandas as pd
 
 from cmdml.evaluation.metrics import PROTOCOLS
 from cmdml.plots.evidence import label
+from cmdml.study import wording
 from cmdml.study.places import resolve
 from cmdml.study.results import manifest_of
 
@@ -61,14 +62,10 @@ def differences(sweep: dict, reference: str) -> tuple[pd.DataFrame, list[str]]:
     return pd.DataFrame([row for m in shown if (row := difference(sweep, m, reference)) is not None]), shown
 
 
-def cell(value, low, high) -> str:
-    """``0.53 (0.48–0.58)``, without brackets where there is no interval."""
-    return f"{value:.2f} ({low:.2f}–{high:.2f})" if pd.notna(low) else f"{value:.2f}"
-
-
 def gap(row, more: str = "") -> str:
     """``+0.047 (+0.025 to +0.076)`` of a row with difference, low and high; ``more`` goes inside the brackets."""
-    return f"{row.difference:+.3f} ({row.low:+.3f} to {row.high:+.3f}{more})"
+    text = wording.difference(row.difference, row.low, row.high, 3)
+    return f"{text[:-1]}{more})" if text.endswith(")") else text
 
 
 def headline(sweeps: dict) -> pd.DataFrame:
@@ -91,7 +88,7 @@ def _headline_row(sweep: dict, method: str, protocol: str) -> dict | None:
     table = table[table.method == method].set_index("metric")
     if table.empty:
         return None
-    line = {mean: cell(*table.loc[f"auroc_{mean}", ["value", "low", "high"]]) for mean in "SUH"}
+    line = {mean: wording.interval(*table.loc[f"auroc_{mean}", ["value", "low", "high"]]) for mean in "SUH"}
     line |= {"AP S": f"{table.value['ap_S']:.2f}", "AP U": f"{table.value['ap_U']:.2f}"}
     line |= {f"F1@{k}": f"{table.value[f'f1@{k}']:.2f}" for k in (2, 3)}
     return line | {"seeds": f"{table.seeds['auroc_H']:.0f}"}

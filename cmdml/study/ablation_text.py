@@ -6,7 +6,8 @@ import pandas as pd
 
 from cmdml.evaluation.metrics import PROTOCOLS
 from cmdml.plots.evidence import label
-from cmdml.study.ablation import REFERENCES, RIVALS, cell, difference, gap, grids, rows, validation
+from cmdml.study.ablation import REFERENCES, RIVALS, difference, gap, grids, rows, validation
+from cmdml.study.wording import interval
 
 STEPS = {
     "gamma0_alpha75": "focusing (γ = 2 against 0, the same α)",
@@ -95,7 +96,7 @@ def told(sweeps: dict) -> str:
             row, more = found.loc[control], difference(sweep, "focused", control, "auroc_U")
             chance = "includes" if row.low <= 0.5 <= row.high else "does **not** include"
             lines.append(
-                f"* **{name}**: U with `{control}` is {cell(row.value, row.low, row.high)}; the interval {chance} "
+                f"* **{name}**: U with `{control}` is {interval(row.value, row.low, row.high)}; the interval {chance} "
                 f"0.5. The true descriptions differ from it by {gap(more)}."
             )
     for name, sweep in sweeps.items():

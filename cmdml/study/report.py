@@ -8,6 +8,7 @@ import pandas as pd
 
 from cmdml.study.results import manifest_of
 from cmdml.study.run import resolve
+from cmdml.study.wording import difference, interval, signed
 
 TABLES = ("methods", "findings", "paired", "permutation", "coverage", "tuning")
 NAMES = {
@@ -39,10 +40,7 @@ def load(folder) -> dict:
 def cell(row, digits: int = 3, sign: str = "") -> str:
     """``0.561 (0.540–0.583)``, ``+0.011 (−0.009 to +0.025)``; ``–`` where there is no value."""
     value = row["difference"] if "difference" in row else row["value"]
-    if pd.isna(value):
-        return "–"
-    number, low, high = (f"{x:{sign}.{digits}f}".replace("-", "−") for x in (value, row["low"], row["high"]))
-    return f"{number} ({low}{' to ' if sign or row['low'] < 0 else '–'}{high})"
+    return (difference if sign else interval)(value, row["low"], row["high"], digits)
 
 
 def pick(table: pd.DataFrame, **where) -> pd.DataFrame:
@@ -90,7 +88,7 @@ def planned(tables: dict) -> list[str]:
                 f"**{kind}**, {NAMES[row['method']]} minus {NAMES[row['reference']]}, {where}: "
                 f"{cell(row, sign='+')}, {p}; the interval {verdict(row)}. "
                 f"Over designs ± {row['sd_designs']:.3f}; over findings "
-                f"{row['findings_low']:+.3f} to {row['findings_high']:+.3f}, {row['findings_gaining']:.0f} of "
+                f"{signed(row['findings_low'])} to {signed(row['findings_high'])}, {row['findings_gaining']:.0f} of "
                 f"{row['findings_findings']:.0f} gain."
             )
     return lines
@@ -119,7 +117,7 @@ def answer(tables: dict) -> list[str]:
         f"Told its own signs rather than another finding's, the model gains {cell(own_minus_other, sign='+')}; the "
         f"interval {verdict(own_minus_other)}.",
         f"The mean hides the findings: {(each > 0).sum()} of {len(each)} gain over illness alone, most {most} "
-        + f"({each.iloc[-1]:+.3f}), least {least} ({each.iloc[0]:+.3f}).".replace("-", "−"),
+        f"({signed(each.iloc[-1])}), least {least} ({signed(each.iloc[0])}).",
     ]
 
 

@@ -12,20 +12,20 @@ def interval(value: float, low: float, high: float, digits: int = 2) -> str:
     if math.isnan(value):
         return NOTHING
     if math.isnan(low) or math.isnan(high):
-        return _signed(value, digits)
-    if min(low, high) < 0:  # a range of negative numbers cannot be read with a dash
-        return f"{_signed(value, digits)} ({_signed(low, digits)} to {_signed(high, digits)})"
-    return f"{value:.{digits}f} ({low:.{digits}f}–{high:.{digits}f})"
+        return signed(value, digits, plus=False)
+    number, low_, high_ = (signed(x, digits, plus=False) for x in (value, low, high))
+    # a range of negative numbers cannot be read with a dash
+    return f"{number} ({low_} to {high_})" if min(low, high) < 0 else f"{number} ({low_}–{high_})"
 
 
 def difference(value: float, low: float, high: float, digits: int = 2) -> str:
     """``+0.03 (−0.01 to +0.06)``, every number with its sign; a dash where there is no value."""
     if math.isnan(value):
         return NOTHING
-    number = _signed(value, digits, plus=True)
+    number = signed(value, digits)
     if math.isnan(low) or math.isnan(high):
         return number
-    return f"{number} ({_signed(low, digits, plus=True)} to {_signed(high, digits, plus=True)})"
+    return f"{number} ({signed(low, digits)} to {signed(high, digits)})"
 
 
 def minutes(seconds: float) -> str:
@@ -40,7 +40,8 @@ def listed(words) -> str:
     return f"{', '.join(first)} and {last}" if len(words) > 1 else last
 
 
-def _signed(value: float, digits: int, plus: bool = False) -> str:
+def signed(value: float, digits: int = 3, plus: bool = True) -> str:
+    """``+0.03``, ``−0.01``; zero has no sign; without ``plus``, nor has what is above it."""
     text = f"{value:{'+' if plus else ''}.{digits}f}"
     if float(text) == 0:
         text = text.lstrip("+-")  # neither side of zero

@@ -6,6 +6,7 @@ import pytest
 from conftest import vouch
 
 from cmdml.study import ablation, ablation_text
+from cmdml.study.wording import interval
 
 METHODS = {"focused": {}, "euclidean": {"objective": "euclidean"}, "ranking": {"objective": "ranking", "lr": 0.1},
            "gamma0_alpha75": {"gamma": 0.0}, "gamma2_alpha50": {"alpha": 0.5, "only": ["random"]},
@@ -92,7 +93,7 @@ def test_the_headline_has_a_row_per_protocol_method_and_set(sweeps):
     assert row.to_dict() == {"S": "0.75 (0.65–0.85)", "U": "0.65 (0.55–0.75)", "H": "0.70 (0.60–0.80)", "AP S": "0.70",
                              "AP U": "0.10", "F1@2": "0.20", "F1@3": "0.30", "seeds": "3"}  # fmt: skip
     assert table.loc[("all", "CM-DML (focused)", "toy"), "H"].startswith("0.75")
-    assert ablation.headline({}).empty and ablation.cell(0.5, float("nan"), 1) == "0.50"
+    assert ablation.headline({}).empty and interval(0.5, float("nan"), 1) == "0.50"
 
 
 def test_learning_rates_are_ticked(sweeps):
@@ -115,10 +116,10 @@ def test_the_grid_is_of_gamma_and_alpha_alone(sweeps):
 def test_focusing_names_the_best_point_and_what_each_part_is_worth(sweeps):
     lines = ablation_text.focusing(sweeps).splitlines()[2:]
     assert lines[0].startswith("* **toy**: H spans 0.600 to 0.900 over 4 points; the highest is γ = 2, α = 0.5.")
-    assert lines[0].endswith("cannot be told apart (the interval includes 0). H differs by -0.200 (-0.300 to +0.100, 3 "
+    assert lines[0].endswith("cannot be told apart (the interval includes 0). H differs by −0.200 (−0.300 to +0.100, 3 "
                              "seeds).")  # fmt: skip
-    assert "what focusing (γ = 2 against 0, the same α) is worth: S +0.050 (-0.100 to +0.200); U" in lines[1]
-    assert "what weighting" in lines[2] and "H -0.200" in lines[2] and len(lines) == 3
+    assert "what focusing (γ = 2 against 0, the same α) is worth: S +0.050 (−0.100 to +0.200); U" in lines[1]
+    assert "what weighting" in lines[2] and "H −0.200" in lines[2] and len(lines) == 3
     best = sweeps["toy"]["methods"].metric.eq("auroc_H") & sweeps["toy"]["methods"].method.eq("focused")
     sweeps["toy"]["methods"].loc[best, "value"] = 0.99
     assert "It is the study's own setting." in ablation_text.focusing(sweeps)

@@ -56,7 +56,8 @@ def test_an_edited_ranking_is_refused(folder):
 def test_a_variant_is_called_after_what_it_changes(variants):
     assert improvements.called({}) == "the study's own"
     assert improvements.called({"start": "eszsl", "hidden": 0, "lr": 3e-4}) == "linear, starts from ESZSL, lr 0.0003"
-    assert improvements.called({"see": "ridge", "direction": "joint", "hidden": 0}).startswith("linear, joint space, sees")
+    ordered = improvements.called({"see": "ridge", "direction": "joint", "hidden": 0})
+    assert ordered == "linear, joint space, sees ridge scores"
     assert improvements.called({"see": "bce"}) == "sees a cross-entropy head"
     assert improvements.called({"hidden": 8, "tau": 2.0}) == "hidden 8, τ 2"
     assert list(improvements.names(variants)) == ["a", "g", "base", "d"]

@@ -84,6 +84,11 @@ def fit(
         the loss or a validation score is no longer finite, or validation has no seen finding to choose an epoch by.
     OSError
         No space, no permission, or another process trains in ``out``; the sentence names path and process.
+
+    Notes
+    -----
+    AdamW; weights decay, biases and normalisation do not; the rate rises linearly during ``warmup_epochs`` and falls as
+    a half cosine (:mod:`cmdml.optimisation`). Order, augmentation and dropout are drawn from seed and epoch alone.
     """
     _check_data(partition, config)
     if out is None:
@@ -112,7 +117,7 @@ def _train(out: Path, run: str, kept: "_Training", team: Team, progress: bool) -
     try:
         kept.run(lambda: team.rank or save_checkpoint(checkpoint, kept.state, kept.parts, run),
                  progress and not team.rank)  # fmt: skip
-    except ValueError:  # it diverged: nothing to go on from, and nothing in the way of a better configuration
+    except ValueError:  # it diverged: a checkpoint of it would only diverge again
         checkpoint.unlink(missing_ok=True)
         raise
     made = pd.DataFrame(kept.state["history"]), kept.embeddings(), kept.state["learnt"]
@@ -179,7 +184,7 @@ class _Training:
                 tqdm.write(self.line(), sys.stdout)  # not the bar's stream: `make study` shows it
                 sys.stdout.flush()
         bar.close()
-        self.model.load_state_dict(state["weights"])
+        self.model.load_state_dict(state["weights"])  # the objective stays as it is: no score reads what it learnt
 
     def line(self) -> str:
         """Where the training stands, in a line."""

@@ -57,6 +57,9 @@ def fit(
 ) -> TrainedRun:
     """Train on the seen findings and embed the validation and test radiographs.
 
+    AdamW, with decay on matrices only; the rate rises for ``warmup_epochs``, then falls as a cosine
+    (:mod:`cmdml.optimisation`). Order, augmentation and dropout follow from seed and epoch alone.
+
     Parameters
     ----------
     partition : Partition
@@ -84,11 +87,6 @@ def fit(
         the loss or a validation score is no longer finite, or validation has no seen finding to choose an epoch by.
     OSError
         No space, no permission, or another process trains in ``out``; the sentence names path and process.
-
-    Notes
-    -----
-    AdamW; weights decay, biases and normalisation do not; the rate rises linearly during ``warmup_epochs`` and falls as
-    a half cosine (:mod:`cmdml.optimisation`). Order, augmentation and dropout are drawn from seed and epoch alone.
     """
     _check_data(partition, config)
     if out is None:

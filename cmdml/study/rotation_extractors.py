@@ -46,7 +46,7 @@ def headless(model: CMDML) -> VisualExtractor:
         The regression module is a single linear map (``hidden: 0``), so that there is no such layer.
     """
     layers, extractor = [*model.visual_regression], model.visual_extractor
-    if len(layers) < 3:
+    if len(layers) == 1:
         raise ValueError("rotation.extractor needs a hidden layer before its head: set hidden to 1 or more")
     extractor.net, extractor.features = nn.Sequential(extractor.net, *layers[:-1]), layers[-1].in_features
     return extractor.eval()  # without its dropout

@@ -1,5 +1,8 @@
 """A made feature set in which signs can be read off the features: what a rotation must find there is known."""
 
+import runpy
+import sys
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -82,3 +85,32 @@ def altered():
         return changed
 
     return change
+
+
+@pytest.fixture
+def started(monkeypatch):
+    """``started("cmdml.study.rotate", "run", …)``: the module as a command; what it ends with, None if it just ends."""
+
+    def start(module, *words):
+        monkeypatch.setattr(sys, "argv", [module, *map(str, words)])
+        monkeypatch.delitem(sys.modules, module, raising=False)
+        try:
+            runpy.run_module(module, run_name="__main__")
+        except SystemExit as ended:
+            return ended.code
+
+    return start
+
+
+@pytest.fixture
+def at_once():
+    """Takes the place of ``workers``: a pool whose work is done here, where what was replaced is replaced."""
+
+    class Pool:
+        map = staticmethod(map)
+
+    @contextmanager
+    def workers():
+        yield Pool
+
+    return workers

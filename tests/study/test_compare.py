@@ -2,12 +2,15 @@
 
 import subprocess
 import sys
+from io import StringIO
 from itertools import product
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from cmdml.evaluation.metrics import bootstrap_weights
+from cmdml.evaluation.strata import stratified_auroc
 from cmdml.findings import KEYS
 from cmdml.study import compare, run
 from cmdml.study.compare import Question
@@ -71,12 +74,38 @@ def test_the_study_s_scorers_stand_beside_and_gains_are_differences(table):
         assert gain.low < gain.value < gain.high and 0 < gain.p <= 1
 
 
-def test_the_references_are_those_of_the_rotation(asked, scored):
-    from safetensors.numpy import load_file
-
+def test_the_references_are_those_of_the_rotation(asked, rotation):
     for method in ("mean_of_seen", "eszsl", "ceiling"):
-        kept = load_file(scored[method])["scores"][0]
+        kept = rotation.scores(method)[0][0]
         assert np.allclose(asked.reference(method), kept[asked.rows], atol=1e-5), method
+
+
+def test_intervals_are_of_draws_of_patients_with_a_film(asked, table):
+    """S, U and each gain from the same draws, by hand."""
+    found, scores = table
+    films = asked.films
+    keep = films.labels.any(1)
+    weights, unit = bootstrap_weights(films.table["patient"].to_numpy()[keep], 30, 0)
+    each = {}
+    for name, values in (("own", scores), ("ill", asked.reference("mean_of_seen"))):
+        each[name] = np.mean([stratified_auroc(films.labels[keep, c], values[keep, c][:, None],
+                                               asked.rotation.fold[keep], weights, unit)[0][:, 0]
+                              for c in asked.findings.unseen_index], axis=0)  # fmt: skip
+    for metric, draws in (("U", each["own"]), ("U minus illness alone", each["own"] - each["ill"])):
+        row = of(found, metric, compare.OWN)
+        np.testing.assert_allclose([row.low, row.high], np.quantile(draws[1:], [0.025, 0.975]), atol=1e-9)
+    assert np.isnan(of(found, "U", compare.OWN).p)
+
+
+def test_without_any_pair_there_is_no_value(asked):
+    """As where one film alone shows a finding, and a single seen finding has a pair."""
+    each = np.full((len(KEYS), 4, 6), np.nan)
+    seen = asked.findings.seen_index[0]
+    each[seen] = 0.5
+    rows = compare._rows(each, [compare.OWN, "a", "b", "c"], asked.findings, {})
+    values = {(row["metric"], row["scorer"]): row["value"] for row in rows}
+    assert values["S", "a"] == 0.5 and np.isnan(values["U", "a"]) and np.isnan(values["H", "a"])
+    assert set(rows[0]["left_out"].split()) == set(KEYS) - {KEYS[seen]} and len(rows) == 12 + 3
 
 
 def test_one_fold_needs_the_films_of_that_fold_alone(rotation):
@@ -163,6 +192,10 @@ def test_what_is_no_csv(asked, tmp_path, raw, says):
     ("given", "says"),
     [
         ({"design": 99}, "unknown design 99"),
+        ({"design": 101, "quadruple": -1}, "--quadruple must lie between 0 and 13, got -1"),
+        ({"design": 101, "fold": -1}, "--fold must lie between 0 and 4, got -1"),
+        ({"quadruple": 1}, "belong to a --design"),
+        ({"fold": 0}, "belong to a --design"),
         ({"design": 101, "quadruple": 14}, "--quadruple must lie between 0 and 13, got 14"),
         ({"design": 101, "fold": 5}, "--fold must lie between 0 and 4, got 5"),
         ({"unseen": "Edma"}, "did you mean 'Edema'"),
@@ -173,6 +206,60 @@ def test_what_is_no_csv(asked, tmp_path, raw, says):
 def test_a_question_that_is_none(given, says):
     with pytest.raises(ValueError, match=says):
         compare.question(**given)
+
+
+def test_a_turn_of_the_rotation_is_all_folds_or_one():
+    whole, one = compare.question(design=101, quadruple=13), compare.question(design=101, fold=4)
+    assert (whole.rotation.design, whole.quadruple, whole.folds) == (101, 13, (0, 1, 2, 3, 4))
+    assert (one.quadruple, one.folds) == (0, (4,)) and len(whole.rows) == len(whole.films)
+    assert compare.question(design=101, fold=0).folds == (0,)
+    unseen = ", ".join(whole.findings.unseen)
+    assert str(whole) == f"design 101, quadruple 13, folds 0, 1, 2, 3, 4; unseen: {unseen}; {len(whole.films):,} films"
+
+
+def test_the_short_answer_reads_the_right_rows():
+    def row(metric, scorer, value, protocol="abnormal", stratum="none", left_out=""):
+        return {"metric": metric, "scorer": scorer, "value": value, "low": value - 0.1, "high": value + 0.1,
+                "protocol": protocol, "stratum": stratum, "left_out": left_out}  # fmt: skip
+
+    views = [("abnormal", "none"), ("abnormal", "source_view"), ("single", "none"), ("all", "none")]
+    rows = [row(m, scorer, base + i / 100, *view) for scorer, base in ((compare.OWN, 0.6), ("illness alone", 0.5))
+            for m in "SUH" for i, view in enumerate(views)]  # fmt: skip
+    rows += [row("U minus illness alone", compare.OWN, 0.1 + i / 100, *view) for i, view in enumerate(views)]
+    rows += [row("U", compare.OWN, 0.99, "all", "view", "Mass Hernia"), row("U", compare.OWN, 0.99, "all", "source")]
+    lines = [[cell.strip() for cell in line.strip("|").split("|")]
+             for line in compare.shown(pd.DataFrame(rows)).splitlines()]  # fmt: skip
+    assert lines[0] == ["95 % over patients", compare.OWN, "illness alone", "U minus illness alone"]
+    assert lines[2:8] == [
+        ["S", "0.600 (0.500–0.700)", "0.500 (0.400–0.600)", ""],
+        ["H", "0.600 (0.500–0.700)", "0.500 (0.400–0.600)", ""],
+        ["U, abnormal", "0.600 (0.500–0.700)", "0.500 (0.400–0.600)", "+0.100 (0.000 to +0.200)"],
+        ["U, within source × view", "0.610 (0.510–0.710)", "0.510 (0.410–0.610)", "+0.110 (+0.010 to +0.210)"],
+        ["U, single", "0.620 (0.520–0.720)", "0.520 (0.420–0.620)", "+0.120 (+0.020 to +0.220)"],
+        ["U, all", "0.630 (0.530–0.730)", "0.530 (0.430–0.630)", "+0.130 (+0.030 to +0.230)"]]  # fmt: skip
+    assert lines[-1] == ["Left out where no two films can be compared: Hernia, Mass"]
+    assert "Left out" not in compare.shown(pd.DataFrame(rows).assign(left_out=""))
+
+
+def test_the_commands_hand_their_options_on(asked, monkeypatch, capsys, write, tmp_path):
+    given = []
+    monkeypatch.setattr(compare, "question", lambda *options: given.append(options) or asked)
+    compare.app(["films", "--unseen", "Mass", "--design", "101", "--quadruple", "3", "--fold", "2"],
+                standalone_mode=False)  # fmt: skip
+    table = pd.read_csv(StringIO(capsys.readouterr().out))
+    assert list(table.columns[:4]) == ["image", "patient", "fold", "part"] and len(table) == 3 * len(asked.films)
+    assert table.fold.unique().tolist() == [0, 1, 2]
+    draws = []
+    monkeypatch.setattr(compare, "compare", lambda scores, which, n: draws.append((scores.shape, which, n)) or
+                        pd.DataFrame({"metric": [1 / 3]}))  # fmt: skip
+    monkeypatch.setattr(compare, "shown", lambda table: "<short>")
+    compare.app(["scores", str(write()), "--out", str(tmp_path / "out.csv")], standalone_mode=False)
+    assert capsys.readouterr().out.startswith(f"{asked}\n\n<short>\n\nEvery protocol and stratum: ")
+    assert (tmp_path / "out.csv").read_text() == "metric\n0.333333\n"
+    compare.app(["scores", str(write()), "--replicates", "1"], standalone_mode=False)
+    assert "Every protocol" not in capsys.readouterr().out
+    assert draws == [((300, 14), asked, 1000), ((300, 14), asked, 1)]
+    assert given == [("Mass", 101, 3, 2), ("default", None, 0, None), ("default", None, 0, None)]
 
 
 def test_the_published_split_is_the_committed_films():

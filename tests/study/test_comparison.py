@@ -1,13 +1,16 @@
 """The tables of chapter 4, from made-up runs."""
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
 import pytest
 from conftest import vouch
 
+from cmdml.evaluation.controls import swapped_text
 from cmdml.evaluation.metrics import evaluate
+from cmdml.evaluation.texts import illness_of_texts, lift_of_texts
 from cmdml.files import seal
 from cmdml.findings import SeenUnseen
 from cmdml.run_folder import FORMAT
@@ -59,6 +62,25 @@ def test_results_of_runs_of_trials_and_of_committed_tables(tmp_path):
     assert comparison.same_radiographs(rivals, "x") == rivals and not comparison.same_radiographs(rivals, "y")
 
 
+def test_a_trial_and_results_of_another_place(tmp_path):
+    """A trial holds its training itself; tables elsewhere are called after their semantics, or their folder."""
+    trial, plain, half = a_run(tmp_path / "mine"), a_run(tmp_path / "plain"), a_run(tmp_path / "half")
+    for file in ("embeddings.npz", "config.json"):
+        (trial / "training" / file).rename(trial / file)
+    for name, about in (("texts", {"semantics": "name"}), ("bare", {})):
+        (plain / "evaluation").rename(tmp_path / name) if name == "texts" else shutil.copytree(
+            tmp_path / "texts", tmp_path / name)  # fmt: skip
+        vouch(tmp_path / name, {"profile": "q", "images_total": 7} | about)
+    (half / "evaluation/per_finding.csv").unlink()
+    given = [half, trial, tmp_path / "texts", tmp_path / "bare"]
+    lines, rivals, missing = comparison.gathered(given)
+    assert [line["results"] for line in lines[::2]] == ["p: mine", "q: name", "q: bare"]
+    assert rivals == {"mine": trial} and missing == [str(half)]
+    (trial / "evaluation/summary.csv").write_text("edited")
+    with pytest.raises(ValueError, match="summary.csv is not the table"):
+        comparison.gathered([trial])
+
+
 def test_the_headline_has_a_block_for_each_protocol():
     evaluation = evaluate(LABELS, SCORES, PATIENTS, FINDINGS, replicates=5)
     table = comparison.headline({"this model": evaluation, "again": evaluation})
@@ -74,6 +96,12 @@ def test_the_first_places_and_a_reader_who_does_not_look():
     ill = LABELS[LABELS.any(1)]
     # Of four findings it names the two seen ones first, whatever the unseen ones' frequency.
     assert table["precision at 2"].iloc[0].startswith(f"{ill[:, :2].mean():.2f} ")
+    often = LABELS.copy()
+    often[:, 0] = 0  # a seen finding that training has not met is still named before the unseen ones
+    met = comparison.always_the_most_frequent(LABELS, often, FINDINGS, PATIENTS, replicates=5)
+    assert comparison.first_places({"met": met})["precision at 2"].iloc[0].startswith(f"{ill[:, :2].mean():.2f} ")
+    table = comparison.first_places({"constant": constant}, protocol="all")
+    assert table["precision at 2"].iloc[0].startswith(f"{LABELS[:, :2].mean():.2f} ")
     summary = constant.summary.set_index(["protocol", "metric"])
     assert summary.value[("all", "auroc_S")] == summary.value[("all", "auroc_U")] == 0.5
 
@@ -93,13 +121,29 @@ def test_what_a_training_makes_of_its_texts(tmp_path):
     one = comparison.told("signs", folder, Testset(), FINDINGS, replicates=10)
     assert one.matrix.shape == (2, 2) and one.contrast[1] <= one.contrast[0] <= one.contrast[2]
     assert one.illness.shape == one.lift.shape == (4,) and -1 <= one.ill <= 1
+    labels, scores = LABELS[100:], SCORES[100:]
+    matrix, contrast = swapped_text(labels, scores, PATIENTS[100:], FINDINGS, replicates=10)
+    np.testing.assert_array_equal(one.matrix, matrix)
+    assert one.contrast == contrast
+    np.testing.assert_array_equal(one.lift, lift_of_texts(labels, scores, FINDINGS))
+    np.testing.assert_array_equal(one.illness, illness_of_texts(labels, scores))
     ill = comparison.illness(folder, Testset(), FINDINGS)
+    abnormal = labels.any(1)
+    each = [np.corrcoef(ill[abnormal, 0], scores[abnormal, c])[0, 1] for c in (2, 3)]
+    assert one.ill == pytest.approx(np.mean(each))
     val, test = SCORES[:100, :2], SCORES[100:, :2]
     np.testing.assert_allclose(ill[:, 3], ((test - val.mean(0)) / val.std(0)).mean(1))
     table = comparison.contrasts([one])
     assert table.index.tolist() == ["signs"] and table["own minus swapped"].iloc[0].startswith("+")
     assert table["own text"].iloc[0] == f"{one.matrix.diagonal().mean():.2f}"
+    assert table["swapped texts"].iloc[0] == f"{(one.matrix[0, 1] + one.matrix[1, 0]) / 2:.2f}"
+    r = np.corrcoef(one.illness, one.lift)[0, 1]
+    assert table["r of a text's illness with its lift"].iloc[0] == comparison.correlated(r)
+    assert table["r of the scores with illness alone"].iloc[0] == comparison.correlated(one.ill)
     leaning = comparison.leaning(one, FINDINGS, str.upper)
+    assert leaning["AUROC with its own text"].tolist() == [f"{one.matrix[i, i]:.2f}" for i in (0, 1)]
+    assert leaning["its text points at"].tolist() == ["AB"[i] for i in one.pointing.text.argmax(1)]
+    assert leaning["its films look like"].tolist() == ["AB"[i] for i in np.nan_to_num(one.pointing.films).argmax(1)]
     assert leaning.index.tolist() == ["C", "D"] and set(leaning["its text points at"]) <= {"A", "B"}
     assert leaning["with the best wrong text"].iloc[0] == f"{one.matrix[0, 1]:.2f}"
     same = (leaning["its text points at"] == leaning["its films look like"]).tolist()

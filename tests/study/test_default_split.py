@@ -8,6 +8,7 @@ from sklearn.metrics import roc_auc_score
 from cmdml.evaluation.metrics import bootstrap_weights
 from cmdml.feature_set import FeatureSet
 from cmdml.findings import KEYS, split_findings
+from cmdml.study import default_split, run
 from cmdml.study.default_split import measured, rotation_of, rows_of, scored_by, source_illness, without
 
 
@@ -91,3 +92,106 @@ def test_s_u_and_h_are_means_of_auroc_with_patient_intervals():
              for w in weights[1:]]  # fmt: skip
     np.testing.assert_allclose([row["low"], row["high"]], np.quantile(draws, [0.025, 0.975]), atol=1e-9)
     assert row["positives"] == labels[:, c].sum() and set(table.loc["all"]["left_out"]) == {"Hernia"}
+    means = table.loc["all"]
+    assert means["positives"][["S", "U", "H"]].isna().all() and set(means["films"]) == {n}
+    assert set(table.loc["single"]["films"]) == {(labels.sum(1) == 1).sum()}
+    each = [roc_auc_score(labels[:, c], one[:, c]) for one in scores]
+    assert row["sd_seeds"] == pytest.approx(np.std(each, ddof=1))
+
+
+def test_the_first_three_designs_are_the_seeds_unless_others_are_given(profile, films, monkeypatch):
+    five = profile | {"rotation": profile["rotation"] | {"designs": [4, 1, 7, 2, 9]}}
+    asked, scored_by = [], default_split.scored_by
+    monkeypatch.setattr(default_split, "scored_by", lambda rotations, method: asked.append(
+        [rotation.design for rotation in rotations]) or scored_by(rotations, method))  # fmt: skip
+    tables = measured(five, films, {"set": "made"}, methods=("view",))
+    measured(five, films, {}, methods=("view",), seeds=[5, 6])
+    assert asked == [[4, 1, 7], [5, 6]]
+    (row,) = tables["settings"].to_dict("records")
+    cell = rotation_of(five, films, 4).cell(0, 0)
+    assert row == {"set": "made", "method": "view", "seeds": 1, "setting": "{}", "train": len(cell.train),
+                   "test": len(cell.test)}  # fmt: skip
+    assert set(tables["values"]["set"]) == {"made"} and set(tables["values"]["method"]) == {"view"}
+
+
+def test_a_trained_method_of_measured_has_a_row_of_settings_without_a_choice(profile, films):
+    (row,) = measured(profile, films, {}, methods=("focused",), seeds=[1, 2])["settings"].to_dict("records")
+    assert (row["seeds"], row["setting"]) == (2, "{}")
+    (row,) = measured(profile, films, {}, methods=("cosine",), seeds=[1, 2])["settings"].to_dict("records")
+    assert row["seeds"] == 1 and row["setting"].startswith("{'ridge': ")
+
+
+def test_patients_of_test_films_are_drawn(profile, films, monkeypatch):
+    asked = []
+    monkeypatch.setattr(default_split, "rows_of", lambda labels, scores, patients, findings, replicates: asked.append(
+        (labels, patients, findings, replicates)) or [])  # fmt: skip
+    measured(profile, films, {}, methods=("view",), seeds=[1])
+    test = (films.table["split"] == "test").to_numpy()
+    ((labels, patients, findings, replicates),) = asked
+    assert (labels == films.labels[test]).all() and (patients == films.table["patient"][test]).all()
+    assert findings.unseen == split_findings(KEYS, "default").unseen and replicates == 20
+
+
+def test_what_is_measured_at_which_size():
+    profile = {"parameters": {"size": 224}}
+    all_four = [(224, "all"), (224, "without two"), (64, "all"), (64, "without two")]
+    assert default_split.jobs(profile, (224, 64)) == all_four
+    assert default_split.jobs(profile, [64]) == [(224, "without two"), (64, "all"), (64, "without two")]
+    assert default_split.jobs(profile, [224]) == all_four[:2]
+
+
+def test_films_of_a_download_are_at_least_as_large_as_asked(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(default_split.nih, "prepare", lambda *given, **named: asked.append((given, named)) or "films")
+    monkeypatch.setattr(default_split, "extract", lambda *given, **named: asked.append((given, named)) or "features")
+    values = {"run_dir": str(tmp_path), "splits": "patients", "seed": 3, "backbone": "b", "weights": "w", "size": 224}
+    assert default_split.films_at({"parameters": values}, "/root", 64) == "features"
+    out = tmp_path / "default"
+    assert asked[0] == ((out / "radiographs-64",), {"root": run.resolve("/root"), "size": 64, "splits": "patients",
+                                                    "min_source_pixels": 64, "seed": 3})  # fmt: skip
+    assert asked[1] == (("films", out / "features-64"), {"backbone": "b", "weights": "w"})
+
+
+@pytest.fixture
+def parts(monkeypatch, profile, films, at_once):
+    """Every part of a study of made films; (what was extracted, what was measured, what was published)."""
+    extracted, seen, published = [], [], []
+    values = profile["parameters"] | {"size": 224, "exclude_sources": ["c"], "nih_root": "/secret"}
+    profile = profile | {"parameters": values, "rotation": profile["rotation"] | {"designs": [5, 6, 7, 8]}}
+    own, every = (FeatureSet(films.pixels, films.table, films.card | {"sha256": name}, films.folder)
+                  for name in ("own", "every"))  # fmt: skip
+    monkeypatch.setattr(default_split, "films_of", lambda _: own)
+    monkeypatch.setattr(default_split, "films_at", lambda _, root, size: extracted.append((root, size)) or every)
+    monkeypatch.setattr(default_split, "measured", lambda _, given, about: seen.append((len(given), about)) or
+                        {"values": pd.DataFrame([about])})  # fmt: skip
+    monkeypatch.setattr(default_split, "workers", at_once)
+    monkeypatch.setattr(run, "load_profile", lambda name: profile)
+    monkeypatch.setattr(run, "publish", lambda out, tables, **about: published.append((out, tables, about)) or out)
+    return extracted, seen, published
+
+
+def test_every_part_is_of_its_films(parts, films):
+    default_split.main("made", "/r")
+    extracted, seen, ((out, tables, about),) = parts
+    less = (films.table["source_repo"] != "c").sum()
+    assert [n for n, _ in seen] == [len(films), len(films), len(films), less]  # own films are without two as they are
+    assert [about for _, about in seen] == [{"set": f"{size} px", "sources": sources} for size in (224, 64)
+                                            for sources in ("all", "without two")]  # fmt: skip
+    assert sorted(extracted[:2]) == [("/r", 64), ("/r", 224)] and extracted[2:] == [("/r", 224), ("/r", 64), ("/r", 64)]
+    assert out == "data/results/default-made" and len(tables["values"]) == 4
+    assert about["features_sha256"] == {"224 px, all": "every", "224 px, without two": "own", "64 px, all": "every",
+                                        "64 px, without two": "every"}  # fmt: skip
+    assert about["seeds"] == [5, 6, 7] and about["methods"] == list(default_split.METHODS)
+    assert "nih_root" not in about["parameters"] and about["profile"] == "made"
+    assert about["command"] == "python -m cmdml.study.default_split made NIH_ROOT"
+
+
+def test_at_one_size_alone(parts):
+    default_split.main("made", "/r", "64")
+    assert parts[0] == [("/r", 64)] * 3 and [about["set"] for _, about in parts[1]] == ["224 px", "64 px", "64 px"]
+    assert parts[2][0][2]["command"].endswith("default_split made NIH_ROOT 64")
+
+
+def test_the_command_ends_in_one_sentence(started):
+    assert started("cmdml.study.default_split", "fantom", "/r").startswith(
+        "default split stopped. unknown profile 'fantom'")

@@ -5,10 +5,13 @@ import json
 import numpy as np
 import pytest
 from safetensors import safe_open
+from safetensors.numpy import save_file
 
+from cmdml.feature_set import FeatureSet
 from cmdml.findings import KEYS, findings_of
 from cmdml.semantics import semantic_vectors
-from cmdml.study.rotation import Rotation, folder, score
+from cmdml.study import run
+from cmdml.study.rotation import Rotation, about_scores, folder, load_scores, score
 from cmdml.study.scorers import methods
 
 
@@ -105,5 +108,81 @@ def test_the_file_says_how_it_was_made(rotation_profile, rotation, scored):
 
 
 def test_an_unknown_method_is_refused(rotation_profile):
-    with pytest.raises(ValueError, match="eszsl"):
+    with pytest.raises(ValueError, match="unknown method 'eszls': did you mean 'eszsl'"):
         score(rotation_profile, 1, "eszls")
+
+
+def test_validation_is_the_fold_after_and_the_last_fold_s_is_the_first(rotation):
+    for at, after in ((0, 1), (1, 2), (2, 0)):
+        assert (rotation.fold[rotation.cell(0, at).val] == after).all()
+        assert (rotation.fold[rotation.cell(0, at).test] == at).all()
+
+
+def test_every_quadruple_s_tries_are_kept_in_order(scored):
+    tried = about_scores(scored["cosine"])["tried"]
+    assert [row["quadruple"] for row in tried] == [q for q in range(14) for _ in range(2)]
+
+
+def rewritten(path, out, **changed):
+    """The file of scores with other metadata, or other scores."""
+    with safe_open(path, framework="np") as file:
+        scores, meta = file.get_tensor("scores"), file.metadata()
+    scores = changed.pop("scores", scores)
+    meta = {key: value for key, value in (meta | changed).items() if value is not None}
+    save_file({"scores": scores}, out, metadata=meta)
+    return out
+
+
+def test_scores_come_back_as_they_were_and_tell_how_they_were_made(scored, rotation_profile, tmp_path):
+    about = about_scores(scored["view"])
+    assert about["parameters"] == rotation_profile["parameters"] and about["seconds"] >= 0
+    assert about["commit"] == run.CODE["commit"] and about["dirty"] == run.CODE["dirty"]
+    with safe_open(scored["view"], framework="np") as file:
+        scores = file.get_tensor("scores")
+    np.testing.assert_array_equal(load_scores(scored["view"]), scores)
+    assert about_scores(rewritten(scored["view"], tmp_path / "same.safetensors")) == about
+
+
+def test_a_file_of_scores_that_was_edited_is_refused(scored, tmp_path):
+    path, out = scored["view"], tmp_path / "view.safetensors"
+    with safe_open(path, framework="np") as file:
+        scores, about = file.get_tensor("scores"), json.loads(file.metadata()["about"])
+    other = scores.copy()
+    other[0, 0, 0] += 1
+    for changed in (other, scores.reshape(14, -1), scores.astype(np.float64), scores.view(np.int32)):
+        rewritten(path, out, scores=changed)
+        with pytest.raises(ValueError, match="view.safetensors is damaged or was edited: delete it and run again"):
+            load_scores(out)
+        assert about_scores(out) == about  # what it tells is still what was told
+    for changed in ({"about": json.dumps(about | {"design": 2})}, {"sha256_about": "0"}, {"sha256_about": None}):
+        rewritten(path, out, **changed)
+        for read in (load_scores, about_scores):
+            with pytest.raises(ValueError, match="damaged or was edited"):
+                read(out)
+    rewritten(path, out, sha256="0")
+    with pytest.raises(ValueError, match="damaged or was edited"):
+        load_scores(out)
+    out.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(ValueError, match="damaged or was edited"):
+        load_scores(out)
+    save_file({"scores": scores}, out)
+    with pytest.raises(ValueError, match="damaged or was edited"):
+        load_scores(out)
+    for missing in (tmp_path / "none.safetensors", tmp_path):
+        with pytest.raises(FileNotFoundError, match="is missing or no regular file"):
+            about_scores(missing)
+
+
+def test_scores_of_before_there_were_hashes_are_read_with_a_warning(scored, tmp_path):
+    old = rewritten(scored["view"], tmp_path / "old.safetensors", sha256=None, sha256_about=None)
+    with pytest.warns(UserWarning, match="old.safetensors is of a version that noted no hash"):
+        scores = load_scores(old)
+    np.testing.assert_array_equal(scores, load_scores(scored["view"]))
+    with pytest.warns(UserWarning, match="cannot be checked"):
+        assert about_scores(old)["method"] == "view"
+
+
+def test_random_features_are_those_that_the_plan_names(rotation, rotation_profile):
+    blind = FeatureSet.load(rotation_profile["rotation"]["random_features"])
+    np.testing.assert_array_equal(rotation.random.pixels, blind.pixels)
+    assert rotation.features(3) is rotation.films and rotation.tested.all()

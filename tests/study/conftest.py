@@ -88,8 +88,8 @@ def altered():
 
 
 @pytest.fixture
-def started(monkeypatch):
-    """``started("cmdml.study.rotate", "run", …)``: the module as a command; what it ends with, None if it just ends."""
+def as_command(monkeypatch):
+    """``as_command("cmdml.study.rotate", "run", …)``: what the module ends with as a command; None: it just ends."""
 
     def start(module, *words):
         monkeypatch.setattr(sys, "argv", [module, *map(str, words)])

@@ -1,6 +1,8 @@
 """Small tables beside the rotation: the right rows under the right names."""
 
 import pandas as pd
+import pytest
+from conftest import vouch
 
 from cmdml.study import beyond
 
@@ -53,3 +55,40 @@ def test_truths_read_gain_and_positives():
         "Fracture**, never labelled (29 films, all films): told signs 0.58 (0.40–0.60); illness alone 0.60" in lines[4]
     )
     assert len(lines) == 5
+
+
+def test_the_default_split_under_another_protocol_and_in_the_order_of_the_scorers():
+    rows = [{"set": "224 px", "sources": "all", "method": m, "protocol": "all", "metric": x, "value": 0.5, **BAND}
+            for m in ("ceiling", "odd", "eszsl", "focused") for x in "SUH"]  # fmt: skip
+    table = beyond.default_split(pd.DataFrame(rows), "all")
+    assert table.index.names == ["films", "scorer"] and list(table.columns) == ["S", "U", "H"]
+    assert [name for _, name in table.index] == ["CM-DML, told signs", "closed form, told signs",
+                                                 "ceiling (shown the labels)"]  # fmt: skip
+
+
+def test_a_transfer_of_another_size_and_without_a_film_s_sharpness():
+    rows = [("64 px", "normality", "seen", "all", 0.7), ("file", "sharp", "not told", "all", 0.6),
+            ("64 px", "normality", "seen", "within pairs", 0.1)]  # fmt: skip
+    table = pd.DataFrame(rows, columns=["size", "method", "pneumonia", "films", "value"]).assign(**BAND)
+    found = beyond.transfer(table, "64 px", "all")
+    assert found.index.name == "scorer" and found["Pneumonia seen"].to_dict() == {
+        "normal against abnormal": "0.70 (0.40–0.60)", "sharpness of the film *": "–"}  # fmt: skip
+    assert found.loc["sharpness of the film *", "Pneumonia unseen"] == "0.60 (0.40–0.60)"
+
+
+def test_truths_that_nobody_measured_have_no_line():
+    columns = ["protocol", "stratum", "films", "finding", "method", "truth", "value", "low", "high", "positives"]
+    assert beyond.truths(*(pd.DataFrame(columns=columns),) * 3) == ""
+    never = pd.DataFrame([{"finding": "Fracture", "method": "eszsl", "protocol": "all", "stratum": "none"}])
+    assert beyond.truths(*(pd.DataFrame(columns=columns),) * 2, never) == ""
+
+
+def test_tables_are_read_if_their_manifest_vouches_for_them(tmp_path):
+    pd.DataFrame({"value": [1]}).to_csv(tmp_path / "a.csv", index=False)
+    pd.DataFrame({"value": [2]}).to_csv(tmp_path / "b.csv", index=False)
+    vouch(tmp_path, {"profile": "made"})
+    about, b, a = beyond.load(tmp_path, "b", "a")
+    assert about["profile"] == "made" and (a.value.item(), b.value.item()) == (1, 2)
+    (tmp_path / "a.csv").write_text("value\n3\n")
+    with pytest.raises(ValueError, match="a.csv is not the table"):
+        beyond.load(tmp_path, "b")

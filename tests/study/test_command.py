@@ -4,6 +4,7 @@ import json
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -179,3 +180,135 @@ def test_help_lists_every_target():
     done = subprocess.run(["make", "-s", "help"], cwd=run.ROOT, capture_output=True, text=True, check=True)
     for target in ("study", "book", "sweep", "rotation", "plan-nih", "mutants", "results", "test"):
         assert f"make {target} " in done.stdout, target
+
+
+class Group:
+    """Jobs that are gone once ``checks`` signals were sent to them; what was done is noted."""
+
+    pid = 7
+
+    def __init__(self, monkeypatch, checks):
+        self.sent, self.slept, self.done, self.checks = [], [], [], checks
+        monkeypatch.setattr(command, "os", SimpleNamespace(killpg=self.killpg))
+        monkeypatch.setattr(command, "time", SimpleNamespace(sleep=self.slept.append))
+
+    def killpg(self, pid, sign):
+        assert pid == 7
+        self.sent.append(sign)
+        if len(self.sent) > self.checks:
+            raise ProcessLookupError
+
+    def kill(self):
+        self.done.append("killed")
+
+    def wait(self):
+        self.done.append("waited")
+
+
+def test_jobs_are_asked_to_end_before_they_are_killed(monkeypatch):
+    gone, asked, stubborn = (Group(monkeypatch, checks) for checks in (0, 3, 10_000))
+    for jobs in (gone, asked, stubborn):
+        monkeypatch.setattr(command, "os", SimpleNamespace(killpg=jobs.killpg))
+        monkeypatch.setattr(command, "time", SimpleNamespace(sleep=jobs.slept.append))
+        command.end(jobs)
+        assert jobs.done == ["killed", "waited"]
+    assert gone.sent == [signal.SIGTERM] and not gone.slept
+    assert asked.sent == [signal.SIGTERM, 0, 0, 0] and asked.slept == [0.1] * 3
+    assert stubborn.sent == [signal.SIGTERM, *[0] * 50, signal.SIGKILL, *[0] * 50]  # five seconds each
+
+
+def test_ctrl_c_ends_snakemake_and_its_jobs(monkeypatch, tmp_path):
+    ended, before = [], signal.getsignal(signal.SIGINT)
+
+    class Process:
+        def __init__(self, words, **how):
+            assert how == {"cwd": tmp_path, "start_new_session": True}
+            assert [words[i] for i in (0, 1, 2)] == [sys.executable, "-m", "snakemake"] and "--quiet" in words
+
+        def wait(self):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "ROOT", tmp_path)
+    monkeypatch.setattr(subprocess, "Popen", Process)
+    monkeypatch.setattr(command, "end", ended.append)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            command.snakemake("study", {}, "1")
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN  # a second one disturbs nobody
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert len(ended) == 1 and list((tmp_path / "runs").iterdir()) == []
+
+
+def test_whoever_stops_it_is_told_how_it_goes_on(monkeypatch, capsys):
+    codes = []
+    monkeypatch.setattr(os, "_exit", codes.append)
+    for words, target in ((["command"], "study"), (["command", "sweep"], "sweep")):
+        monkeypatch.setattr(sys, "argv", words)
+        command.stopped(signal.SIGINT, None)
+        said = f"\nStopped. `make {target}` with the same options goes on where it was.\n"
+        assert capsys.readouterr().err == said
+    assert codes == [130, 130]
+
+
+def test_a_book_is_built_once_its_parts_are_there(monkeypatch, capsys):
+    found = []
+    monkeypatch.setattr(command, "snakemake", lambda *_: codes[0])
+    monkeypatch.setattr(subprocess, "run", lambda words, cwd: found.append((words, cwd)) or
+                        SimpleNamespace(returncode=codes[1]))  # fmt: skip
+    for codes, built, told in (((0, 0), True, True), ((0, 2), True, False), ((3, 0), False, False)):
+        found.clear()
+        assert command.main("book", {"PROFILE": "smoke"}) == max(codes)
+        assert bool(found) == built and ("Read it: _build/html/index.html" in capsys.readouterr().out) == told
+    codes = (0, 0)
+    command.main("book", {"PROFILE": "smoke"})
+    ((words, cwd),) = found
+    assert cwd == run.ROOT and words[0].endswith("jupyter-book") and words[1] == "build"
+    assert words[-1] == str(run.ROOT / "runs/smoke/book") and {"-n", "-W", "--keep-going"} <= set(words)
+    assert words[words.index("--path-output") + 1] == str(run.ROOT)
+    found.clear()
+    command.main("study", {"PROFILE": "smoke"})
+    assert not found  # a study builds no book
+
+
+def test_where_things_are_is_said_only_if_they_are_there(monkeypatch, capsys):
+    for code in (0, 3):
+        monkeypatch.setattr(command, "snakemake", lambda *_, code=code: code)
+        for target, options, said in (
+            ("sweep", {"PROFILE": "phantom"}, "Tables: data/results/sweep-phantom   Runs: runs/phantom/sweep   Time: "),
+            ("rotation", {"PROFILE": "nih-mini"}, "Tables: data/results/rotation-nih-mini, or where the job above said"
+             "   Scores: runs/nih-mini/rotation\n"),
+            ("rotation", {"PROFILE": "nih-mini", "METHODS": "eszsl view"}, "Scores: runs/nih-mini/rotation\n"),
+        ):  # fmt: skip
+            assert command.main(target, options) == code
+            out = capsys.readouterr().out
+            assert out.startswith(said) if code == 0 else out == ""
+
+
+def test_a_sweep_of_some_methods_and_a_study_that_is_unknown(monkeypatch):
+    monkeypatch.setattr(command, "snakemake", lambda *_: pytest.fail("Snakemake was started"))
+    for target in ("study", "sweep", "check"):
+        with pytest.raises(ValueError, match="unknown method 'focussed'"):
+            command.main(target, {"PROFILE": "phantom", "METHODS": "bce, focussed"})
+
+
+@pytest.fixture
+def signals():
+    """The module as a command sets handlers; afterwards they are as they were."""
+    before = {sign: signal.getsignal(sign) for sign in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for sign, handler in before.items():
+        signal.signal(sign, handler)
+
+
+@pytest.mark.usefixtures("signals")
+def test_the_command_checks_its_target_and_ends_with_the_code(monkeypatch, as_command):
+    monkeypatch.setenv("PROFILE", "smoke")
+    assert as_command("cmdml.study.command", "check") == 0
+    for sign in (signal.SIGINT, signal.SIGTERM):
+        assert signal.getsignal(sign) == signal.default_int_handler
+    monkeypatch.setenv("PROFILE", "fantom")
+    assert as_command("cmdml.study.command", "check") == (
+        "Nothing was run. unknown profile 'fantom': did you mean 'phantom'?")  # fmt: skip
+    sentence = "Nothing was run. unknown target '': choose from study, book, sweep, rotation, check"
+    assert as_command("cmdml.study.command").startswith(sentence)

@@ -192,6 +192,6 @@ def test_at_one_size_alone(parts):
     assert parts[2][0][2]["command"].endswith("default_split made NIH_ROOT 64")
 
 
-def test_the_command_ends_in_one_sentence(started):
-    assert started("cmdml.study.default_split", "fantom", "/r").startswith(
+def test_the_command_ends_in_one_sentence(as_command):
+    assert as_command("cmdml.study.default_split", "fantom", "/r").startswith(
         "default split stopped. unknown profile 'fantom'")

@@ -67,3 +67,25 @@ def test_the_temperature_is_the_learnt_one(tmp_path, kept, objective, expected):
     if kept is not None:
         (tmp_path / "objective.json").write_text(json.dumps(kept))
     assert places.tau_of(tmp_path, {"tau": 0.7, "objective": objective}) == expected
+
+
+def test_a_training_of_any_other_place_is_no_study_s_and_manifests_that_tell_nothing_are_passed_by(tmp_path):
+    for name, told in (("list", []), ("without", {"seed": 1}), ("empty", {"parameters": {}})):
+        folder = training(tmp_path / "trials" / name, when=9)
+        (folder / "manifest.json").write_text(json.dumps(told))
+    good = training(tmp_path / "trials/good", tmp_path / "run", when=1)
+    folder, sentence = places.training_of(tmp_path / "run", trials=tmp_path / "trials")
+    assert folder == good and "has no training in" in sentence
+    (tmp_path / "run/training").mkdir(parents=True)  # begun, and not finished
+    assert places.training_of(tmp_path / "run", trials=tmp_path / "trials")[0] == good
+    (tmp_path / "trials/list/manifest.json").write_text("{")
+    with pytest.raises(ValueError, match="delete that trial"):
+        places.training_of(tmp_path / "run", trials=tmp_path / "trials")
+    with pytest.raises(FileNotFoundError, match="no training in .*run/training, no trial of .*run in .*none"):
+        places.training_of(tmp_path / "run", trials=tmp_path / "none")
+
+
+def test_paths_count_from_the_repository_and_know_the_home(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert places.resolve("~/films") == tmp_path / "films" and places.resolve("a/../b") == places.ROOT / "b"
+    assert places.shown("a/../b") == "b" and (places.ROOT / "pyproject.toml").is_file()

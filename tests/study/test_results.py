@@ -122,3 +122,40 @@ def test_a_second_writer_is_told_who_is_at_work(tmp_path):
     sentence = f"is being written by process {os.getpid()} on"
     with writing.only_writer(tmp_path / "out"), pytest.raises(OSError, match=sentence):
         results.publish(tmp_path / "out", tables(1), write_manifest(1))
+
+
+def test_numbers_have_six_digits_unless_told_otherwise_and_rows_have_none(tmp_path):
+    table = {"a": pd.DataFrame({"value": [1 / 3, 1234567.0]}, index=[5, 6])}
+    results.publish(tmp_path / "deep/er", table, write_manifest(1))
+    assert (tmp_path / "deep/er/a.csv").read_text() == "value\n0.333333\n1.23457e+06\n"
+    results.publish(tmp_path, table, write_manifest(1), float_format="%.2f")
+    assert (tmp_path / "a.csv").read_text() == "value\n0.33\n1234567.00\n"
+
+
+def test_a_manifest_without_files_vouches_for_nothing(tmp_path):
+    for about in ({"value": 1}, {"files": ["a.csv"]}):
+        write_json(tmp_path / "manifest.json", sealed(about))
+        with pytest.raises(ValueError, match="manifest.json vouches for no table: restore it, or delete"):
+            results.manifest_of(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        results.manifest_of(tmp_path / "nowhere")
+
+
+def test_what_a_killed_writer_had_vouched_for_is_finished_by_a_reader(tmp_path):
+    results.publish(tmp_path, tables(1), write_manifest(1))
+    other = results.publish(tmp_path / "other", tables(2), write_manifest(2))
+    for path in list(other.glob("*.*")):
+        path.rename(tmp_path / f".new.{path.name}")
+    (tmp_path / ".new.d.csv").write_text("of a writer before")
+    read = results.read_tables(tmp_path, ["a", "b"])
+    assert {name: table.value.item() for name, table in read.items()} == {"a": 2, "b": 2}
+    assert results.manifest_of(tmp_path)["value"] == 2 and not list(tmp_path.glob(".new.*"))
+
+
+def test_a_table_is_read_only_if_the_manifest_names_it(tmp_path):
+    results.publish(tmp_path, tables(1), write_manifest(1))
+    (tmp_path / "d.csv").write_text("value\n1\n")
+    assert results.manifest_of(tmp_path, ["a.csv"])["value"] == 1
+    for name in ("d.csv", "e.csv"):
+        with pytest.raises(ValueError, match=f"{name} is not the table that manifest.json beside it vouches for"):
+            results.manifest_of(tmp_path, [name])

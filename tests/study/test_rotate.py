@@ -37,7 +37,7 @@ def test_what_is_no_job_is_refused_before_any_work(asked):
     assert not asked
 
 
-def test_the_command_ends_in_one_sentence(started):
+def test_the_command_ends_in_one_sentence(as_command):
     sentence = "rotation stopped. profile smoke has no section `rotation`: see profiles/nih-mini.yaml."
-    assert started("cmdml.study.rotate", "collect", "smoke") == sentence
-    assert started("cmdml.study.rotate", "run", "fantom").startswith("rotation stopped. unknown profile 'fantom'")
+    assert as_command("cmdml.study.rotate", "collect", "smoke") == sentence
+    assert as_command("cmdml.study.rotate", "run", "fantom").startswith("rotation stopped. unknown profile 'fantom'")

@@ -131,8 +131,8 @@ def test_features_of_both_networks_are_kept_where_the_plan_names_them(tmp_path, 
     assert list(map(str, saved)) == list(stems.values())
 
 
-def test_the_command_ends_in_one_sentence(started, capsys):
-    assert started("cmdml.study.rotation_jobs", "plam") == (
+def test_the_command_ends_in_one_sentence(as_command, capsys):
+    assert as_command("cmdml.study.rotation_jobs", "plam") == (
         "rotation stopped. unknown task 'plam': did you mean 'plan'?")  # fmt: skip
-    assert started("cmdml.study.rotation_jobs", "plan") is None
+    assert as_command("cmdml.study.rotation_jobs", "plan") is None
     assert "make rotation PROFILE=nih-full" in capsys.readouterr().out

@@ -4,10 +4,13 @@ import json
 import math
 import re
 
+import numpy as np
 import pandas as pd
 import pytest
+from conftest import vouch
 from sklearn.metrics import roc_auc_score
 
+from cmdml.evaluation.metrics import bootstrap_weights
 from cmdml.findings import KEYS
 from cmdml.study import run, traps
 
@@ -142,3 +145,93 @@ def test_the_chapter_runs_on_the_committed_tables(tmp_path):
     assert set(found) == {"illness", "view", "emphysema", "follow_up", "split", "budget", "chosen"}
     assert max(found["view"], key=found["view"].get) == "Edema" and found["split"]["lowest"] < found["split"]["mean"]
     assert found["chosen"]["again"] < found["chosen"]["printed"]
+
+
+def test_sources_of_forty_films_count_and_the_largest_comes_first():
+    table = pd.DataFrame({"source_repo": ["a"] * 40 + ["b"] * 39 + ["c"] * 41, "view": "AP", "Mass": 0})
+    assert traps.sources(table, ["Mass"]).films.to_dict() == {"c": 41, "a": 40}
+    assert list(traps.sources(table, ["Mass"]).index) == ["c", "a"]
+
+
+def test_normal_films_and_the_finding_itself_are_not_compared(made):
+    """c occurs on a normal film of neither a nor b only if c is asked for: then that film is no normal one."""
+    table = made.assign(c=[1, 0, 1, 0, 0, 1], d=0)
+    found = traps.together(table, ["a", "b", "c"], "a")
+    assert sorted(found.index) == ["b", "c"]
+    assert found.loc["c"].tolist() == pytest.approx([1 / 3, 2 / 3, 0.5])
+    assert found.loc["b"].tolist() == pytest.approx([1 / 3, 2 / 3, 0.5])
+    found = traps.together(table.assign(b=[1, 1, 0, 1, 0, 0]), ["a", "b", "c"], "a")
+    assert found.loc["b"].tolist() == [1, 0, math.inf] and list(found.index) == ["b", "c"]
+
+
+def test_intervals_are_over_patients_with_a_thousand_draws(films):
+    some = films.iloc[:400]
+    keep = some[some[list(KEYS)].any(axis=1)]
+    weights, unit = bootstrap_weights(keep["patient"].to_numpy(), 1000, 0)
+    y, x = keep["Effusion"], keep["view"] == "AP"
+    draws = [roc_auc_score(y, x, sample_weight=w[unit]) for w in weights[1:]]
+    row = traps.alone(some, ["Effusion", *(k for k in KEYS if k != "Effusion")], some["view"] == "AP").loc["Effusion"]
+    assert [row.low, row.high] == pytest.approx(np.quantile(draws, [0.025, 0.975]))
+
+
+def test_protocols_side_by_side_and_the_default_of_what_is_above_chance():
+    rows = [(m, p, "none", "U", base + shift) for m, base in (("mean_of_seen", 0.55), ("focused_description", 0.6),
+            ("focused", 0.65), ("ceiling", 0.7)) for p, shift in (("all", 0.05), ("single", 0), ("abnormal", 0.02))]
+    rows += [("focused", "single", "view", "U", 0.1), ("focused", "single", "none", "S", 0.2)]
+    methods = pd.DataFrame(rows, columns=["method", "protocol", "stratum", "metric", "value"])
+    methods = methods.assign(low=methods.value - 0.01, high=methods.value + 0.01)
+    table = traps.by_protocol(methods)
+    assert list(table.index) == ["illness alone", "CM-DML, told descriptions", "CM-DML, told signs",
+                                 "ceiling (shown the labels)"]  # fmt: skip
+    assert table.loc["CM-DML, told signs"].tolist() == ["0.650 (0.640–0.660)", "0.670 (0.660–0.680)",
+                                                        "0.700 (0.690–0.710)"]  # fmt: skip
+    found = traps.above_chance(methods)
+    assert [found[k] for k in ("scorer", "illness", "share")] == pytest.approx([0.2, 0.1, 0.5])
+    assert traps.above_chance(methods, "ceiling", "single")["share"] == pytest.approx(0.25)
+    methods.loc[(methods.method == "focused") & (methods.protocol == "all"), "value"] = 0.5
+    assert math.isnan(traps.above_chance(methods)["share"])
+
+
+def test_text_has_three_digits_and_only_floats_change():
+    table = pd.DataFrame({"x": [0.12345, 1.0], "n": [1, 2], "t": ["a", "b"]})
+    assert traps.shown(table).to_numpy().tolist() == [["0.123", 1, "a"], ["1.000", 2, "b"]]
+    assert table.x[0] == 0.12345
+
+
+def test_a_sweep_is_read_if_its_manifest_vouches_for_it(tmp_path):
+    for i, name in enumerate(("metrics", "methods", "tuning")):
+        pd.DataFrame({"value": [i]}).to_csv(tmp_path / f"{name}.csv", index=False)
+    vouch(tmp_path, {"profile": "made"})
+    found = traps.load_sweep(tmp_path)
+    assert found["manifest"]["profile"] == "made"
+    assert [found[name].value.item() for name in ("metrics", "methods", "tuning")] == [0, 1, 2]
+    (tmp_path / "tuning.csv").unlink()
+    with pytest.raises(ValueError, match="tuning.csv is not the table"):
+        traps.load_sweep(tmp_path)
+
+
+def test_another_metric_protocol_and_a_method_without_every_seed(metrics):
+    more = metrics.assign(metric="auroc_S", protocol="all", value=metrics.value / 2)
+    more = more[~((more.method == "two") & (more.seed == 1))]
+    table = pd.concat([more, metrics])
+    assert traps.by_seed(table).loc["one"].tolist() == [0.5, 0.6]
+    found = traps.by_seed(table, "auroc_S", "all")
+    assert found.loc["one"].tolist() == [0.25, 0.3] and set(found.index) == {"one", "shuffled"}
+    with pytest.raises(ValueError, match="metrics of 0 splits"):
+        traps.by_seed(table, "auroc_S", "abnormal")
+
+
+def test_the_winner_s_other_seeds_are_averaged():
+    seeds = pd.DataFrame({0: [0.9, 0.1], 1: [0.5, 0.2], 2: [0.3, 0.8]}, index=["a", "b"])
+    won = traps.winners(seeds)
+    assert won.winner.tolist() == ["a", "a", "b"] and won.index.tolist() == [0, 1, 2]
+    assert won.again.tolist() == pytest.approx([0.4, 0.6, 0.15])
+
+
+def test_the_order_of_the_budgets_plays_no_part_in_the_pairs():
+    table = pd.DataFrame({"best": [0.7, 0.9, 0.8, 0.6], "worst": [0.65, 0.5, 0.75, 0.6]}, index=list("cabd"))
+    assert traps.reversed_pairs(table) == (3, 6)  # a below b, c and d; equal does not turn round
+    tuning = pd.DataFrame({"method": list("aabbb"), "val_seen_auroc": [0.5, 0.6, 0.9, 0.2, 0.3]})
+    table = traps.budgets(tuning)
+    assert table.index.tolist() == ["b", "a"] and table.rates.tolist() == [3, 2] and table.best.tolist() == [0.9, 0.6]
+    assert table.worst.tolist() == [0.2, 0.5]

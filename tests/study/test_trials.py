@@ -49,3 +49,35 @@ def test_a_broken_manifest_is_named(tmp_path):
     (tmp_path / "a/manifest.json").write_text("{")
     with pytest.raises(ValueError, match="a/manifest.json is damaged, no JSON"):
         trials.trials(tmp_path)
+
+
+def test_what_a_trial_does_not_tell_is_a_dash_and_what_the_chapter_does_not_declare_is_changed(tmp_path):
+    (tmp_path / "a").mkdir()
+    parameters = default_parameters(trials.TRAINING) | {"new": 3, "out": "x"}
+    vouch(tmp_path / "a", {"parameters": parameters, "started": "2026-01-01T10:00:00+00:00"})
+    row = trials.trials(tmp_path).loc["a"]
+    assert row.to_dict() == {"changed": "new=3", "val": "–", "S": "–", "U": "–", "H": "–", "minutes": "–",
+                             "started": "2026-01-01 10:00"}  # fmt: skip
+
+
+def test_trials_of_one_minute_stay_in_the_order_of_their_names(tmp_path):
+    for name in "bdac":
+        trial(tmp_path, name, "2026-01-01T10:00:00+00:00")
+    assert list(trials.trials(tmp_path).index) == list("abcd")
+    assert trials.trials(tmp_path / "nowhere").columns.tolist() == [
+        "changed", "val", "S", "U", "H", "minutes", "started"]  # fmt: skip
+
+
+def test_numbers_are_printed_as_they_stand_and_rows_have_no_number(tmp_path):
+    trial(tmp_path, "001", "2026-01-01T10:00:00+00:00", gamma=3.0)
+    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in trials.main(tmp_path).splitlines()]
+    assert lines[0][:2] == ["trial", "changed"]
+    assert lines[2] == ["001", "gamma=3.0", "0.912", "–", "–", "–", "1.5", "2026-01-01 10:00"]
+
+
+def test_the_command_prints_the_table_or_one_sentence(tmp_path, as_command, capsys):
+    assert as_command("cmdml.study.trials", tmp_path) is None
+    assert capsys.readouterr().out.startswith(f"No trial in {tmp_path} yet.")
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/manifest.json").write_text("{")
+    assert "a/manifest.json is damaged" in as_command("cmdml.study.trials", tmp_path, "more")

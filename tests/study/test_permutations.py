@@ -95,3 +95,20 @@ def test_pooled_auroc_is_scikit_learns_times_the_pairs_ties_half():
     assert pairs == positive.sum() * (~positive).sum()
     np.testing.assert_allclose(above / pairs, [roc_auc_score(positive, column) for column in scores.T])
     assert pooled_auroc(np.zeros(60), scores)[1] == 0
+
+
+def test_a_finding_without_a_pair_adds_nothing_and_one_pair_is_one_pair():
+    scores = np.array([[0.1, 0.5, 0.3], [0.2, 0.4, 0.3]])
+    above, pairs = pooled_auroc([False, True], scores)
+    assert above.tolist() == [1, 0, 0.5] and pairs == 1
+    above, pairs = pooled_auroc([True, True], scores)
+    assert above.tolist() == [0, 0, 0] and pairs == 0
+
+
+def test_opacities_are_shuffled_by_the_seed_alone():
+    opaque = [c for c, finding in enumerate(findings_of(KEYS)) if "opacity" in finding.signs]
+    rng, wanted = np.random.default_rng(5), []
+    for _ in range(4):
+        wanted.append(np.arange(14))
+        wanted[-1][opaque] = np.array(opaque)[rng.permutation(len(opaque))]
+    assert orders(KEYS, 4, "opacities", 5)[1:].tolist() == np.array(wanted).tolist() and len(opaque) > 3

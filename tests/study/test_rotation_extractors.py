@@ -1,5 +1,7 @@
 """A network per quadruple: what it is shown, what is kept of it, and that everything after works on that."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from cmdml.config import TrainConfig
 from cmdml.feature_set import FeatureSet
 from cmdml.findings import KEYS
 from cmdml.radiographs import RadiographSet, write_radiographs
+from cmdml.study import rotation_extractors
 from cmdml.study.anatomy import Scores
 from cmdml.study.rotation import Rotation, features_folder, folder, score
 from cmdml.study.rotation_extractors import config_of, extract_features, headless
@@ -148,3 +151,29 @@ def test_features_of_other_radiographs_are_refused(drawn, tiny, tmp_path):
     changed = Rotation(drawn, 3, other, rotation.sets, rotation.fold)
     with pytest.raises(ValueError, match="of other radiographs: delete it"):
         changed.features(0)
+
+
+def test_trainings_run_on_the_cpu_in_the_folder_of_their_seed_and_quadruple(drawn, monkeypatch):
+    asked = []
+    monkeypatch.setattr(rotation_extractors, "fit", lambda parts, vectors, config, out, **how: asked.append(
+        (parts, vectors, config, out, how)) or SimpleNamespace(model="model"))  # fmt: skip
+    rotation = Rotation.of(drawn, 3)
+    assert rotation_extractors.trained(rotation, 5) == "model"
+    ((parts, vectors, config, out, how),) = asked
+    assert out == folder(drawn, 3) / "training/5" and how == {"progress": False, "accelerator": "cpu"}
+    assert parts.findings.unseen == tuple(KEYS[c] for c in rotation.sets[5]) and config.seed == 3
+    assert vectors.shape == (14, 14)  # one_hot, of the extractor's own parameters
+
+
+def test_an_untrained_network_follows_from_the_seed_and_leaves_other_draws_alone(drawn, tmp_path):
+    elsewhere = drawn | {"parameters": drawn["parameters"] | {"run_dir": str(tmp_path)}}
+    (tmp_path / "radiographs").symlink_to(folder(drawn, 3).parents[1] / "radiographs")
+    torch.manual_seed(1)
+    wanted = torch.rand(3)
+    torch.manual_seed(1)
+    one, other = (FeatureSet.load(extract_features(elsewhere, seed, "random")).pixels for seed in (3, 4))
+    assert (torch.rand(3) == wanted).all() and not np.allclose(one, other)
+    assert features_folder(elsewhere, 3, "random") == tmp_path / "rotation/3/features/random"
+    torch.manual_seed(7)
+    again = FeatureSet.load(extract_features(drawn, 3, "random")).pixels
+    np.testing.assert_array_equal(one, again)

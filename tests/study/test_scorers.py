@@ -1,12 +1,17 @@
 """Every method of a rotation against planted leaks: what it must not look at is changed, and nothing may change."""
 
 import json
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from cmdml.findings import KEYS
+from cmdml import closed_form
+from cmdml.evaluation.controls import random_scores
+from cmdml.findings import KEYS, findings_of
+from cmdml.semantics import semantic_vectors
 from cmdml.study import scorers
 from cmdml.study.design import pseudo_unseen
 from cmdml.study.scorers import CLOSED, PIXELLESS, PROPERTY, Scorer, mean_auroc
@@ -196,3 +201,99 @@ def test_one_decomposition_serves_all_settings_and_never_other_films(rotation):
 def test_mean_auroc_leaves_out_what_has_one_class():
     labels, scores = np.array([[0, 1], [1, 1], [1, 1]]), np.array([[0.1, 0], [0.1, 0], [0.3, 0]])
     assert mean_auroc(labels, scores) == 0.75 and np.isnan(mean_auroc(labels[1:], scores[1:]))
+
+
+def test_what_a_plan_is_without_is_no_method(rotation_profile):
+    plan = rotation_profile["rotation"]
+    assert scorers.methods(plan | {"without": ["source", "dap"]}) == [m for m in METHODS if m not in ("source", "dap")]
+
+
+@pytest.mark.parametrize("at", [0, 2])
+def test_the_ceiling_on_fewer_films_draws_them_by_design_quadruple_and_fold(rotation, monkeypatch, at):
+    cell, asked = rotation.cell(QUADRUPLE, at), []
+    fitted = Scorer._ridge
+    monkeypatch.setattr(Scorer, "_ridge", lambda self, films, train: asked.append(train) or fitted(self, films, train))
+    Scorer(rotation, "ceiling_same_size", QUADRUPLE)(cell, {"ridge": 1.0}, cell.test)
+    seed = 10_000 * rotation.design + 100 * QUADRUPLE + at
+    wanted = cell.pool[closed_form.same_size(len(cell.pool), len(cell.train), seed)]
+    assert (asked[0] == wanted).all()
+
+
+def test_random_scores_follow_from_design_quadruple_and_fold(rotation):
+    scores = Scorer(rotation, "random", 3)(rotation.cell(3, 2), {}, np.arange(5))
+    np.testing.assert_array_equal(scores, random_scores((5, len(KEYS)), [1, 3, 2]))
+
+
+def test_pseudo_unseen_findings_are_drawn_with_the_design_and_the_quadruple(rotation, monkeypatch):
+    asked = []
+    monkeypatch.setattr(scorers, "pseudo_unseen", lambda seen, seed, **how: asked.append((tuple(seen), seed, how)) or
+                        [tuple(seen[:2])])  # fmt: skip
+    Scorer(replace(rotation, design=7), "eszsl", QUADRUPLE).choose()
+    seen = tuple(c for c in range(len(KEYS)) if c not in rotation.sets[QUADRUPLE])
+    assert asked == [(seen, 7000 + QUADRUPLE, {"draws": 1, "unseen": 2})]
+
+
+def test_what_is_tried_says_whose_it_is(rotation):
+    rows = Scorer(rotation, "cosine", QUADRUPLE).choose()[1]
+    assert [{key: row[key] for key in ("method", "design", "quadruple")} for row in rows] == [
+        {"method": "cosine", "design": 1, "quadruple": QUADRUPLE}] * 2  # fmt: skip
+    assert [json.loads(row["setting"]) for row in rows] == [{"ridge": 1.0}, {"ridge": 100.0}]
+    assert Scorer(rotation, "view", QUADRUPLE).choose() == ({}, [])
+
+
+def test_a_training_has_the_profile_s_parameters_then_the_plan_s_the_method_s_and_the_setting(rotation, monkeypatch):
+    given, cell = [], rotation.cell(QUADRUPLE, 0)
+
+    def fit(parts, vectors, config, out, **how):
+        given.append((parts, vectors, config, out, how))
+        rows = np.concatenate([cell.test, cell.val])[::-1]  # in an order of its own
+        return SimpleNamespace(embeddings={"index": rows, "scores": rows[:, None] + np.zeros(len(KEYS))})
+
+    monkeypatch.setattr(scorers, "fit", fit)
+    plan = rotation.profile["rotation"]
+    trained = plan["trained"] | {"parameters": {"epochs": 5, "lr": 0.5, "dim": 3},
+                                 "methods": {"focused": {"lr": 0.25, "dim": 4, "semantics": "signs"}}}  # fmt: skip
+    other = replace(rotation, profile=rotation.profile | {"rotation": plan | {"trained": trained}}, design=9)
+    scores = Scorer(other, "focused", QUADRUPLE)(cell, {"dim": 6}, cell.test)
+    ((parts, vectors, config, out, how),) = given
+    assert (config.epochs, config.lr, config.dim, config.seed, config.batch_size) == (5, 0.25, 6, 9, 32)
+    assert out is None and how == {"progress": False, "accelerator": "cpu"}
+    assert (vectors.numpy() == semantic_vectors(findings_of(KEYS), "signs").numpy()).all()
+    assert (parts.train == cell.train).all() and (parts.val == cell.val).all() and (parts.test == cell.test).all()
+    assert (scores == cell.test[:, None]).all()
+
+
+def test_each_closed_form_is_told_its_own_vectors(rotation):
+    """Against the closed forms themselves: signs for the names that say so, else the text of the signs."""
+    cell, films, setting = rotation.cell(QUADRUPLE, 1), rotation.films, {"ridge": 10.0, "semantic_ridge": 0.5}
+    seen, labels = cell.findings.seen_index, films.labels[cell.train].astype(float)
+    ridge, asked = closed_form.Ridge(films.pixels[cell.train].astype(float)), films.pixels[cell.test].astype(float)
+    blind = closed_form.Ridge(rotation.random.pixels[cell.train].astype(float))
+    vectors = {name: semantic_vectors(findings_of(KEYS), name).numpy().astype(float)
+               for name in ("signs_text", "signs", "description")}  # fmt: skip
+    for method, told in (("eszsl", "signs_text"), ("eszsl_signs", "signs"), ("eszsl_description", "description"),
+                         ("random_weights", "signs_text"), ("nearest", "signs_text"),
+                         ("nearest_description", "description"), ("cosine", "signs_text")):  # fmt: skip
+        v, more = vectors[told], (0.5,) if method.startswith(("eszsl", "random")) else ()
+        form = getattr(closed_form, method.partition("_")[0] if "random" not in method else "eszsl")
+        base, here = (blind, rotation.random.pixels[cell.test].astype(float)) if "random" in method else (ridge, asked)
+        wanted = form(base, labels[:, seen], here, v[seen], v, 10.0, *more)
+        found = Scorer(rotation, method, QUADRUPLE)(cell, setting, cell.test)
+        np.testing.assert_allclose(found, wanted, atol=1e-9, err_msg=method)
+    signs = vectors["signs"] > 0
+    wanted, _ = closed_form.dap(ridge, labels[:, seen], asked, signs[seen], signs, 10.0)
+    found = Scorer(rotation, "dap", QUADRUPLE)(cell, setting, cell.test)
+    np.testing.assert_allclose(found, np.where(np.isnan(wanted), 0, wanted), atol=1e-9)
+    for method in ("mean_of_seen", "normality"):
+        wanted = getattr(closed_form, method)(ridge, labels[:, seen], asked, len(KEYS), 10.0)
+        found = Scorer(rotation, method, QUADRUPLE)(cell, setting, cell.test)
+        np.testing.assert_allclose(found, wanted, atol=1e-9)
+
+
+def test_a_finding_without_a_taught_sign_has_the_same_score_for_all_films(rotation):
+    """Only one finding is seen: most have no sign that was taught."""
+    cell = rotation.without(rotation.cell(QUADRUPLE, 0), tuple(range(1, len(KEYS))))
+    scores = Scorer(rotation, "dap", QUADRUPLE)(cell, {"ridge": 1.0}, cell.test)
+    signs = [set(finding.signs) for finding in findings_of(KEYS)]
+    alone = [c for c in range(len(KEYS)) if not signs[c] & set().union(*(signs[s] for s in cell.findings.seen_index))]
+    assert alone and (scores[:, alone] == 0).all()

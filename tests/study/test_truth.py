@@ -150,3 +150,70 @@ def test_a_property_is_told_labels_of_other_folds_alone(rotation_profile, rotati
     for name in never_labelled.PROPERTIES:
         np.testing.assert_array_equal(one[name][test], other[name][test])
     assert not np.allclose(one["source"][~test], other["source"][~test])
+
+
+def test_ten_positives_by_both_are_enough_and_nine_are_not(scores, rotation, tmp_path, monkeypatch):
+    """All films were read; Mass has ten positives by both, Nodule ten by one and nine by the other."""
+    mined, theirs = (np.zeros((len(scores.films), len(KEYS)), np.uint8) for _ in range(2))
+    mass, nodule = KEYS.index("Mass"), KEYS.index("Nodule")
+    mined[:10, mass] = theirs[5:15, mass] = mined[20:30, nodule] = theirs[20:29, nodule] = 1
+    table = pd.DataFrame(theirs, columns=[key.replace("_", " ") for key in KEYS])
+    table.insert(0, "image", rotation.films.table["image"])
+    table.to_csv(tmp_path / "labels_radiologists_14.csv", index=False)
+    monkeypatch.setattr(scores, "labels", mined)
+    asked = []
+    monkeypatch.setattr(truth, "judged", lambda _, labels, rows, findings, strata: asked.append(
+        (labels.sum(), rows.sum(), findings, strata)) or [{"finding": "Mass"}])  # fmt: skip
+    found = radiologists(scores, tmp_path)
+    assert asked == [(20, 300, [mass], ("none", "source")), (19, 300, [mass], ("none", "source"))]
+    assert list(found["truth"]) == ["mined", "radiologists"] and set(found["both"]) == {5}
+
+
+def test_what_is_judged_has_every_protocol_stratum_and_method(scores):
+    rows = pd.DataFrame(judged(scores, scores.labels, np.ones(len(scores.films), bool), [3]))
+    assert list(rows[["protocol", "stratum"]].drop_duplicates().itertuples(index=False, name=None)) == [
+        ("abnormal", "none"), ("abnormal", "source_view"), ("all", "none"), ("all", "source_view")]  # fmt: skip
+    assert list(rows.method.unique()) == ONLY and list(rows.finding.unique()) == [KEYS[3], "mean"]
+    ill = rows[rows.method == "mean_of_seen"]
+    assert (ill.gain == 0).all() and (ill.gain_low == 0).all()
+    assert rows[rows.finding == "mean"].positives.isna().all()
+    here = rows[(rows.protocol == "all") & (rows.stratum == "none") & (rows.finding == KEYS[3])]
+    assert set(here.positives) == {scores.labels[:, 3].sum()}
+
+
+@pytest.fixture
+def parts(monkeypatch, at_once, scores, rotation_profile):
+    """Scores, tables and publishing replaced: (what was asked for, what was published)."""
+    asked, published = [], []
+    profile = rotation_profile | {"parameters": rotation_profile["parameters"] | {"nih_root": "/secret"}}
+    for name in ("emphysema", "radiologists", "never_labelled"):
+        monkeypatch.setattr(truth, name, lambda *given, name=name: asked.append((name, *given)) or f"<{name}>")
+    monkeypatch.setattr(truth, "Scores", lambda given, methods: scores if methods == truth.METHODS else None)
+    monkeypatch.setattr(truth, "workers", at_once)
+    monkeypatch.setattr(truth.run, "load_profile", lambda name: profile)
+    monkeypatch.setattr(truth.run, "publish", lambda out, tables, **about: published.append((out, tables, about)))
+    return asked, published, profile
+
+
+def test_tables_are_made_of_the_labels_that_are_there(parts, scores, tmp_path):
+    asked, published, profile = parts
+    with pytest.raises(FileNotFoundError, match="holds none of labels_cxr_lt, labels_radiologists_14, labels_radiolog"):
+        truth.main("made", str(tmp_path))
+    (tmp_path / "labels_cxr_lt.csv").write_text("")
+    truth.main("made", str(tmp_path))
+    (tmp_path / "labels_radiologists_14.csv").write_text("")
+    truth.main("made", str(tmp_path))
+    cxr = [("emphysema", scores, tmp_path), ("never_labelled", profile, tmp_path)]
+    assert asked == [*cxr, cxr[0], ("radiologists", scores, tmp_path), cxr[1]]
+    (out, tables, about), (_, more, then) = published
+    assert out == "data/results/truth-made" and tables == {"emphysema": "<emphysema>", "never": "<never_labelled>"}
+    assert list(more) == ["emphysema", "radiologists", "never"]
+    assert about["missing_tables"] == ["labels_radiologists_14", "labels_radiologists_4"]
+    assert then["missing_tables"] == ["labels_radiologists_4"]
+    assert about["command"] == "python -m cmdml.study.truth made NIH_ROOT" and about["profile"] == "made"
+    assert "nih_root" not in about["parameters"] and about["designs"] == about["seed"] == [1]
+    assert about["run_commits"] == sorted({str(one["commit"]) for one in scores.about}) and about["methods"] == ONLY
+
+
+def test_the_command_ends_in_one_sentence(as_command):
+    assert as_command("cmdml.study.truth", "fantom", "/r").startswith("truth stopped. unknown profile 'fantom'")

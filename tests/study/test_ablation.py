@@ -186,3 +186,96 @@ def test_in_short(sweeps):
     assert "shuffled texts (toy, random split, S = 0.55); τ halved (toy, random split, S = 0.35)." in hardly
     assert "random (toy" not in hardly and "γ = 0" not in hardly  # trains nothing; near enough
     assert ablation_text.in_short({}).startswith("No results yet.\n\nIntervals are not corrected")
+
+
+def test_an_interval_that_touches_0_tells_nothing_apart(sweeps):
+    toy = sweeps["toy"]
+    pair = toy["paired"].reference.eq("euclidean") & toy["paired"].split.eq("random")
+    for low, high, said in ((0.0, 0.2, "cannot be told apart"), (1e-9, 0.2, "is better than"), (-2.0, 1.5, "cannot be"),
+                            (-0.2, 0.0, "cannot be told apart"), (-0.2, -1e-9, "is **worse** than")):  # fmt: skip
+        toy["paired"].loc[pair, ["low", "high"]] = low, high
+        assert said in ablation_text.verdict(toy, "focused", "euclidean")
+        line = next(line for line in ablation_text.in_short(sweeps).split("random split.")[1].splitlines()
+                    if "plain Euclidean" in line)  # fmt: skip
+        word = {"cannot": "not told apart from", "is better": "better than", "is **wor": "worse than"}
+        assert line.startswith(f"  * {next(v for k, v in word.items() if said.startswith(k))}: ")
+
+
+def test_an_interval_that_touches_chance_includes_it(sweeps):
+    methods = sweeps["toy"]["methods"]
+    here = methods.method.eq("shuffled")
+    for low, high, inside in ((0.5, 0.6, True), (0.4, 0.5, True), (0.51, 0.6, False), (0.4, 0.49, False)):
+        methods.loc[here, ["low", "high"]] = low, high
+        assert ("the interval includes 0.5" in ablation_text.told(sweeps)) == inside
+
+
+def test_a_tenth_below_the_own_s_is_still_trained(sweeps):
+    toy = sweeps["toy"]
+    s = toy["methods"].metric.eq("auroc_S") & toy["methods"].protocol.eq("abnormal") & toy["methods"].split.eq("random")
+
+    def hardly(value):
+        toy["methods"].loc[s & toy["methods"].method.eq("ranking"), "value"] = value
+        return any("ranking" in line for line in ablation_text.hardly_trained("toy", sweeps["toy"]))
+
+    toy["methods"].loc[s & toy["methods"].method.eq("focused"), "value"] = 0.75
+    assert not hardly(0.75 - 0.1) and hardly(0.75 - 0.1 - 1e-9)
+    toy["methods"] = toy["methods"][toy["methods"].method != "focused"]
+    assert ablation_text.hardly_trained("toy", toy) == []  # nothing to compare with
+    assert "Hardly" not in ablation_text.in_short(sweeps)
+
+
+def test_a_grid_has_more_than_two_points(sweeps):
+    toy = sweeps["toy"]
+    for methods, there in ((["focused", "euclidean"], False), (["focused", "euclidean", "gamma0_alpha75"], True)):
+        toy["about"]["methods"] = {name: METHODS[name] for name in methods}
+        assert bool(ablation.grids(sweeps)) == there
+    toy["about"]["methods"] = {"focused": {"lr": 0.5, "only": ["random"]}, "euclidean": {"objective": "euclidean"},
+                               "absent": {"gamma": 1.0}, "tau_half": {"gamma": 1.0, "tau": 0.5}}  # fmt: skip
+    points = ablation.grid(toy)
+    assert points.method.tolist() == ["focused", "euclidean"] and set(points.split) == {"random"}
+    assert points[["gamma", "alpha"]].to_numpy().tolist() == [[2.0, 0.75], [0.0, 0.5]]
+    assert ablation_text.focusing({}) == "No grid of γ and α among these results."
+
+
+def test_a_gap_says_more_inside_its_brackets_if_it_has_some():
+    row = pd.Series({"difference": 0.0474, "low": 0.025, "high": 0.076})
+    assert ablation.gap(row) == "+0.047 (+0.025 to +0.076)"
+    assert ablation.gap(row, ", 3 seeds") == "+0.047 (+0.025 to +0.076, 3 seeds)"
+    assert ablation.gap(pd.Series({"difference": 0.0474, "low": None, "high": None}, dtype=float), ", x") == "+0.047"
+
+
+def test_two_sweeps_side_by_side(tmp_path):
+    sweeps, _ = ablation.load([written(tmp_path / "a", "a"), written(tmp_path / "b", "b")])
+    del sweeps["b"]["tuning"]
+    methods = sweeps["b"]["methods"]
+    sweeps["b"]["methods"] = methods[methods.method != "euclidean"]
+    table = ablation.ausuc(sweeps)
+    assert list(table.columns) == ["a", "b"] and table.loc["plain Euclidean", "b"] == "–"
+    assert table.index.name == "AUSUC (lowest–highest seed)"
+    head = ablation.headline(sweeps)
+    assert [name for _, method, name in head.index if method == "plain Euclidean"] == ["a", "a"]
+    assert [one[2] for one in head.index[:2]] == ["a", "b"] and head.index[0][0] == "abnormal"
+    assert list(ablation.learning_rates(sweeps).columns.get_level_values(0).unique()) == ["a: learning rate"]
+    assert ablation.learning_rates(sweeps).index.name == "method"
+    more = ablation.others(sweeps)
+    assert more.index.names == ["set", "variant"] and [name for name, _ in more.index] == ["a"] * 3 + ["b"] * 3
+    assert ablation.rows(sweeps["a"]).protocol.unique().tolist() == ["abnormal"]
+    assert len(ablation.rows(sweeps["a"], metric="auroc_U")) == len(H)
+
+
+def test_a_validation_that_is_missing_is_a_dash(sweeps):
+    methods = sweeps["toy"]["methods"]
+    sweeps["toy"]["methods"] = methods[~(methods.protocol.eq("validation") & methods.method.eq("tau_half"))]
+    table = ablation.others(sweeps)
+    assert table.loc[("toy", "τ halved"), "validation: this minus own"] == "–"
+    assert table.loc[("toy", "γ = 0, α = 0.75"), "validation: this minus own"] == "+0.050"
+
+
+def test_a_sweep_whose_tables_were_edited_is_refused(tmp_path):
+    folder = written(tmp_path / "a")
+    with (folder / "paired.csv").open("a") as file:
+        file.write("\n")
+    with pytest.raises(ValueError, match="paired.csv is not the table"):
+        ablation.load([folder])
+    (folder / "manifest.json").unlink()
+    assert ablation.load([folder]) == ({}, [str(folder)])

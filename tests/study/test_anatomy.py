@@ -293,3 +293,67 @@ def test_a_finding_without_positives_leaves_the_means_by_name(scores, monkeypatc
     assert all(found[m]["left_out"] == "Hernia" and np.isfinite(found[m]["value"]) for m in ("U", "S", "H"))
     hernia = next(r for r in rows["findings"] if (r["method"], r["finding"]) == ("eszsl", "Hernia"))
     assert np.isnan(hernia["value"]) and hernia["positives"] == 0
+
+
+def test_the_manifest_counts_films_and_sums_seconds(results, scores, rotation_profile):
+    folder, _ = results
+    about, labels = json.loads((folder / "manifest.json").read_text()), scores.films.labels
+    assert (about["films"], about["tested"], about["abnormal"]) == (300, 300, int(labels.any(1).sum()))
+    assert about["seed"] == [1] and about["profile"] == "made" and about["parameters"] == rotation_profile["parameters"]
+    assert about["run_commits"] == sorted({str(one["commit"]) for one in scores.about})
+    assert about["run_dirty"] == any(one["dirty"] for one in scores.about)
+    told = {one["method"]: one["seconds"] for one in scores.about}
+    assert about["seconds"] == {method: round(seconds, 1) for method, seconds in told.items()}
+    assert about["data_sha256"] == scores.films.card["sha256"]
+
+
+def test_rare_findings_have_fewer_than_twenty_positives(scores, monkeypatch):
+    """Mass on 20 films and Hernia on 19: Hernia alone is left out of U20."""
+    labels = scores.labels.copy()
+    labels[:] = 0
+    for c in range(len(KEYS)):
+        labels[20 * c : 20 * c + 20, c] = 1
+    labels[20 * KEYS.index("Hernia"), KEYS.index("Hernia")] = 0
+    monkeypatch.setattr(scores, "labels", labels)
+    monkeypatch.setattr(scores, "weights", scores.weights[:2])
+    rows = anatomy.tables_of(scores, "all", "none")
+    found = {row["metric"]: row for row in rows["methods"] if row["method"] == "eszsl"}
+    each = {row["finding"]: row for row in rows["findings"] if row["method"] == "eszsl"}
+    assert found["U20"]["left_out"] == "Hernia" and found["U"]["left_out"] == ""
+    assert (each["Hernia"]["positives"], each["Mass"]["positives"]) == (19, 20)
+    rest = [row["value"] for key, row in each.items() if key != "Hernia"]
+    assert found["U20"]["value"] == pytest.approx(np.mean(rest), abs=1e-6)
+    assert found["U"]["value"] == pytest.approx(np.mean([row["value"] for row in each.values()]), abs=1e-6)
+
+
+def test_only_differences_have_a_p_and_how_many_findings_gain(results):
+    _, tables = results
+    assert "p" not in tables["methods"] and "p" not in tables["findings"]
+    paired, findings = tables["paired"], tables["findings"].set_index(["method", "protocol", "stratum", "finding"])
+    row = paired[(paired.method == "eszsl") & (paired.reference == "mean_of_seen") & (paired.protocol == "abnormal")
+                 & (paired.stratum == "none")].iloc[0]  # fmt: skip
+    gains = np.array([findings.loc[("eszsl", "abnormal", "none", key), "value"]
+                      - findings.loc[("mean_of_seen", "abnormal", "none", key), "value"] for key in KEYS])
+    assert row.findings_gaining == (gains > 0).sum() and row.findings_findings == 14
+    assert not (paired.method == paired.reference).any()
+    assert set(paired.reference) == {"mean_of_seen", "eszsl", "focused", "ceiling"}  # those of the plan's methods
+
+
+def test_other_protocols_and_strata_are_not_planned():
+    rows = [{"method": "a", "reference": "b", "protocol": p, "stratum": s, "p": 0.01}
+            for p in ("abnormal", "all") for s in ("none", "view")] + [
+            {"method": m, "reference": r, "protocol": "abnormal", "stratum": "none", "p": 0.02}
+            for m, r in (("b", "a"), ("a", "c"), ("c", "b"))]  # fmt: skip
+    plan = {"comparisons": {"primary": [["a", "b"]], "secondary": [["a", "c"], ["c", "b"]], "strata": ["none"]}}
+    found = anatomy.planned(pd.DataFrame(rows), plan)
+    assert found.planned.tolist() == ["primary", "", "", "", "", "secondary", "secondary"]
+    assert found.p_holm[5:].tolist() == [0.04, 0.04] and found.p_holm[:5].isna().all()
+
+
+def test_strata_are_those_whose_columns_the_films_have(rotation_profile, scored, monkeypatch):
+    films = anatomy.films_of(rotation_profile)
+    less = replace(films, table=films.table.drop(columns="source_repo"))
+    monkeypatch.setattr(anatomy, "films_of", lambda _: less)
+    found = Scores(rotation_profile, ["eszsl", "mean_of_seen"])
+    assert found.strata == ["none", "view"] and found.methods == ["eszsl", "mean_of_seen"]
+    assert found.designs == [1] and len(found.about) == 2 and found.finding.shape == (1, 56)

@@ -1,17 +1,21 @@
 """Variants of the head: what each word does, what ranks them, and that neither unseen nor test labels are read."""
 
 import json
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from cmdml.closed_form import Ridge, cosine, eszsl
 from cmdml.findings import KEYS, findings_of
 from cmdml.semantics import semantic_vectors
-from cmdml.study import variants_tables
+from cmdml.study import variants, variants_tables
+from cmdml.study.design import pseudo_unseen
 from cmdml.study.scorers import mean_auroc
-from cmdml.study.variants import LAMBDA, VariantScorer, cells_of, validated
+from cmdml.study.variants import LAMBDA, RIDGE, VariantScorer, cells_of, validated
 from cmdml.study.variants_tables import compared, effects, ranked, tried
 
 QUADRUPLE = 4
@@ -160,3 +164,65 @@ def test_the_test_compares_within_folds(rotation, scored_eszsl):
 @pytest.fixture(scope="module")
 def scored_eszsl(rotation):
     return rotation.scores("eszsl")[0].astype(float)
+
+
+def test_cells_that_rank_are_drawn_with_the_design_and_the_quadruple(profile):
+    plan = profile["rotation"]
+    other = plan | {"pseudo": {"draws": 2, "unseen": 3}, "improvements": plan["improvements"] | {"design": 2}}
+    rotation, cells = cells_of(profile | {"rotation": other})
+    assert rotation.design == 2
+    wanted = []
+    for q in (QUADRUPLE, 9):
+        seen = [c for c in range(len(KEYS)) if c not in rotation.sets[q]]
+        wanted += [(q, one) for one in pseudo_unseen(seen, 2000 + q, draws=2, unseen=3)]
+    assert cells == wanted
+
+
+def test_strengths_where_a_variant_names_none(rotation, cell):
+    assert (RIDGE, LAMBDA) == (1000.0, 0.1)
+    for changes in (LINEAR | STILL | {"start": "ridge"}, LINEAR | STILL | {"start": "eszsl"}, STILL | {"see": "ridge"}):
+        silent, told, other = (scored(rotation, cell, changes | more)
+                               for more in ({}, {"ridge": 1000.0}, {"ridge": 1.0}))  # fmt: skip
+        np.testing.assert_array_equal(silent, told)
+        assert not np.allclose(silent, other, atol=1e-4)
+
+
+def test_a_training_gets_the_plan_s_parameters_then_the_changes_on_the_cpu(rotation, cell, monkeypatch):
+    given = []
+
+    def fit(parts, vectors, config, out, **how):
+        given.append((parts, vectors, config, out, how))
+        rows = np.concatenate([cell.val, cell.test])
+        return SimpleNamespace(embeddings={"index": rows, "scores": np.full((len(rows), len(KEYS)), config.seed)})
+
+    monkeypatch.setattr(variants, "fit", fit)
+    plan = rotation.profile["rotation"]
+    trained = plan["trained"] | {"parameters": {"epochs": 5, "lr": 0.5}}
+    other = replace(rotation, profile=rotation.profile | {"rotation": plan | {"trained": trained}}, design=9)
+    scores = VariantScorer(other, {"lr": 0.25, "semantics": "signs", "seeds": 3}, QUADRUPLE)(cell, {}, cell.val)
+    assert [one[2].seed for one in given] == [9, 10, 11] and (scores == 10).all()
+    parts, vectors, config, out, how = given[0]
+    assert (config.lr, config.epochs, out) == (0.25, 5, None)
+    assert how == {"progress": False, "accelerator": "cpu", "start": None}
+    assert (vectors.numpy() == semantic_vectors(findings_of(KEYS), "signs").numpy()).all()
+    assert (parts.train == cell.train).all() and (parts.test == cell.test).all()
+
+
+def test_what_a_head_cannot_see_is_refused(rotation, cell):
+    with pytest.raises(ValueError, match="unknown see 'rigde': did you mean 'ridge'"):
+        scored(rotation, cell, {"see": "rigde"})
+    with pytest.raises(ValueError, match="start needs direction visual_to_semantic"):
+        scored(rotation, cell, {"direction": "joint", "hidden": 0, "start": "ridge"} | STILL)
+
+
+def test_the_hidden_layer_of_a_plain_head_is_its_own_trained_with_cross_entropy(rotation, cell):
+    scorer = VariantScorer(rotation, {"see": "bce", "lr": 0.5}, QUADRUPLE)
+    model = VariantScorer(rotation, {}, QUADRUPLE)._fit(
+        rotation.films, cell, {"objective": "bce", "seed": rotation.design}).model  # fmt: skip
+    linear, act = [*model.visual_regression][:2]
+    with torch.inference_mode():
+        shown = model.visual_extractor(torch.from_numpy(np.array(rotation.films.pixels)))
+        wanted = act(linear(shown)).numpy()
+    np.testing.assert_allclose(scorer._seen_by(cell).pixels, wanted, atol=1e-5)
+    assert scorer._seen_by(cell).pixels.dtype == np.float32
+    assert VariantScorer(rotation, {"see": "ridge"}, QUADRUPLE)._seen_by(cell).pixels.dtype == np.float32

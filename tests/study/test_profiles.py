@@ -185,3 +185,81 @@ def test_a_rotation_that_is_refused(load, text, sentence):
     with pytest.raises(ValueError) as caught:
         load(text)
     assert sentence in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("parameters: {run_dir: 'a{b}'}", "line 1: run_dir must name a folder without { } and line breaks, got "),
+        ("parameters: {run_dir: ''}", "run_dir must name a folder"),
+        ('parameters: {run_dir: "a\\nb"}', "run_dir must name a folder"),
+        ("sweep: {methods: {a: {run_dir: b}}}", "`run_dir` is the whole study's: set it under `parameters`."),
+        ("sweep:\n  seeds: [1,\n    1]", "line 2: sweep.seeds names one twice: [1, 1]."),
+        ("sweep: {splits: [default, default]}", "sweep.splits names one twice"),
+        ("sweep:\n  methods:\n    a:\n      unseen: Mass", "line 4: a method's `unseen` may only be none"),
+        ("sweep:\n  methods: {bce: {}}\n  tuning:\n    lr: [1]\n    methods:\n      - bce\n      - bec",
+         "line 7: unknown method 'bec'"),
+        (ROTATION.replace("designs: [1]", "designs: [1, 2, 1]"), "line 5: rotation.designs names one twice: [1, 2, "),
+        (ROTATION.replace("folds: 5", "folds: 2"), "rotation.folds must be 1 with an extractor (the set's own split), "
+         "and from 3 on without."),
+        (ROTATION.replace("features: data/f", "features: ''"), "rotation.features is missing without an extractor."),
+        (OWN + "  random_features: data/r\n", "rotation.random_features is of no use beside an extractor."),
+        (ROTATION.replace("settings: {hidden: [0]}", "settings: {hidden: [a]}"), "hidden must be int or list[int]"),
+        (ROTATION.replace("methods: {focused: {}}", "methods: {a b: {}}"), "the name 'a b' may hold letters"),
+        (ROTATION.replace("methods: {focused: {}}", "methods: {focused: {only: default}}"), "unknown parameter 'only'"),
+        (ROTATION.replace("pseudo: {draws: 1, unseen: 3}", "pseudo: {draws: 1}"), "rotation.pseudo.unseen is missing."),
+        (ROTATION.replace("pseudo: {draws: 1,", "pseudo: {drawn: 1, draws: 1,"), "unknown key 'drawn': did you mean "
+         "'draws'?"),
+    ],
+)
+def test_what_else_is_refused(load, text, sentence):
+    with pytest.raises(ValueError) as caught:
+        load(text)
+    assert sentence in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_profile_without_a_title_is_called_after_its_file(load):
+    profile = load("parameters: {}\ndescription: Words.", name="plain")
+    assert (profile["name"], profile["title"], profile["description"]) == ("plain", "plain", "Words.")
+    assert profile["rotation"] is None and profile["given"] == []
+
+
+def test_three_folds_are_enough_and_settings_are_checked_one_by_one(load):
+    text = ROTATION.replace("folds: 5", "folds: 3").replace("hidden: [0]", "hidden: [0, [3, 4]], gamma: [1, 2]")
+    given = load(text)["rotation"]
+    assert given["folds"] == 3 and given["trained"]["settings"] == {"hidden": [0, [3, 4]], "gamma": [1.0, 2.0]}
+    assert all(isinstance(value, float) for value in given["trained"]["settings"]["gamma"])
+    given = load(OWN.replace("quadruples: 3", "quadruples: 3, parameters: {gamma: 1}"))["rotation"]
+    assert given["extractor"]["parameters"] == {"gamma": 1.0} and given["features"] == ""
+    text = ROTATION.replace("methods: {focused: {}}", "methods: {focused: {gamma: 1}}, parameters: {gamma: 3}")
+    trained = load(text)["rotation"]["trained"]
+    assert trained["parameters"] == {"gamma": 3.0} and isinstance(trained["methods"]["focused"]["gamma"], float)
+
+
+def test_what_a_rotation_has_stays_in_its_plan(load):
+    text = ROTATION + "  without: [source]\n  improvements: {design: 1, quadruples: [0], variants: {a: {gamma: 1}}}\n"
+    given = load(text)["rotation"]
+    assert given["without"] == ["source"] and given["improvements"]["quadruples"] == [0]
+
+
+def test_methods_of_a_sweep_with_a_split_of_their_own_and_a_tuning(load):
+    text = "sweep: {methods: {a: {only: random}, b: {unseen: none}}, tuning: {lr: [0.1], methods: [b], seed: 1}}"
+    made = load(text)["sweep"]
+    assert made["methods"] == {"a": {"only": "random"}, "b": {"unseen": "none"}}
+    assert made["tuning"] == {"lr": [0.1], "methods": ["b"], "seed": 1}
+    assert "tuning" not in load("sweep: {methods: {a: {}}}")["sweep"]
+
+
+def test_the_line_of_what_an_alias_repeats_is_where_it_stands_first(load):
+    text = "variants:\n  a: &own\n    gamma: 1\n    gama: 2\n  b: *own"
+    with pytest.raises(ValueError, match="profile mine.yaml, line 4: unknown parameter 'gama'"):
+        load(text)
+    assert load("variants:\n  a: &own {gamma: 1}\n  b: *own")["variants"] == {"a": {"gamma": 1.0}, "b": {"gamma": 1.0}}
+
+
+def test_overrides_are_no_part_of_the_file_and_are_listed_by_name(load):
+    profile = load("parameters: {gamma: 1}", {"seed": 1, "epochs": 2})
+    assert profile["given"] == ["epochs", "seed"]
+    with pytest.raises(ValueError) as caught:
+        load("parameters: {gamma: 1}", {"gamma": "a"})
+    assert str(caught.value).startswith("parameter gamma must be float")

@@ -112,6 +112,11 @@ def test_a_planned_comparison_is_a_sentence_and_the_secondary_ones_have_p_after_
 
 
 def test_protocols_are_rows_and_strata_are_columns(tables):
+    more = [{**tables["paired"].iloc[0], "stratum": one, "difference": 0.05} for one in ("source", "view")]
+    every = report.protocols({"paired": pd.concat([tables["paired"], pd.DataFrame(more)])})
+    assert list(every.columns) == ["none", "view", "source", "source_view"]
+    assert every.loc["abnormal", "view"].startswith("+0.050")
+    tables["paired"] = tables["paired"][tables["paired"].stratum != "view"]
     table = report.protocols(tables)
     assert list(table.index) == ["abnormal", "single", "all"] and list(table.columns) == ["none", "source_view"]
     assert table.loc["abnormal"].tolist() == ["+0.080 (+0.020 to +0.120)", "+0.010 (−0.020 to +0.040)"]

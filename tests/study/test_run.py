@@ -3,14 +3,17 @@ import os
 import shutil
 import subprocess
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 from types import SimpleNamespace
 
 import nbformat
+import pandas as pd
 import papermill
 import pytest
 
-from cmdml.study import run
+from cmdml.files import is_sealed
+from cmdml.study import results, run
 
 DECLARED = """gamma: float = 2.0  # focusing exponent; 0 = no focusing
 epochs: int = 3
@@ -202,7 +205,7 @@ def test_profiles_of_the_study(path):
     notebooks = (run.ROOT / "notebooks").glob("*.ipynb")
     declared = {name for notebook in notebooks for name in run.declared_parameters(notebook)}
     # set by the Snakefile
-    wiring = {"out", "training", "compare", "results", "rotation", "sweep", "features", "beside"}
+    wiring = {"out", "training", "compare", "results", "rotation", "sweep", "features", "beside", "improved"}
     of_one_source = {
         "non_square",
         "images",
@@ -229,3 +232,61 @@ def test_notebooks_declare_typed_parameters_and_carry_no_output(path):
     readable = papermill.inspect_notebook(str(path))
     assert set(readable) == set(declared)
     assert all(about["help"] for about in readable.values())
+
+
+def test_a_manifest_takes_what_it_is_told(tmp_path):
+    made = run.manifest(tmp_path, profile="p", parameters={"seed": 7}, seed=0, started=0.0, file="other.json", more=3)
+    assert (made["seed"], made["more"], made["started"]) == (0, 3, "1970-01-01T00:00:00+00:00")
+    assert made["data_sha256"] is None and made["notebook"] is None and made["wall_seconds"] > 1e9
+    assert [path.name for path in tmp_path.iterdir()] == ["other.json"] and is_sealed(made)
+    assert run.manifest(tmp_path, profile="p", parameters={})["seed"] is None
+    started = datetime.fromisoformat(run.manifest(tmp_path, profile="p", parameters={})["started"])
+    assert started == run.IMPORTED.replace(microsecond=0)
+    local = datetime(2020, 1, 1, 2, tzinfo=timezone(timedelta(hours=2)))
+    assert run.manifest(tmp_path, profile="p", parameters={}, started=local)["started"] == "2020-01-01T00:00:00+00:00"
+
+
+def test_tables_are_published_with_their_manifest(tmp_path):
+    out = run.publish(tmp_path / "out", {"a": pd.DataFrame({"x": [1]})}, profile="p", parameters={"seed": 2})
+    assert out == tmp_path / "out" and results.manifest_of(out)["files"].keys() == {"a.csv"}
+    assert results.manifest_of(out)["seed"] == 2
+
+
+def test_results_carry_no_folders_of_the_machine():
+    values = {"nih_root": "/a", "npz": "/b", "run_dir": "/c", "gamma": 2.0, "size": 64}
+    assert run.settings({"parameters": values}) == {"gamma": 2.0, "size": 64}
+
+
+def test_a_notebook_is_given_what_it_declares(notebook):
+    values = {"gamma": 1.0, "epochs": 2, "lr": 0.1}
+    assert run.notebook_parameters(notebook, {"parameters": values}) == {"gamma": 1.0, "epochs": 2}
+
+
+def test_versions_of_what_is_not_installed_are_none(monkeypatch):
+    monkeypatch.setattr(run, "PACKAGES", ("numpy", "no-such-package"))
+    found = run.environment()
+    assert found["versions"]["no-such-package"] is None and found["versions"]["numpy"].count(".") == 2
+    assert found["commit"] == run.CODE["commit"] and found["machine"]["cores"] >= 1
+    assert ":" not in found["machine"]["cpu"][:1] and found["machine"]["cpu"] == found["machine"]["cpu"].strip()
+    names = [line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
+             if line.startswith("model name")] if Path("/proc/cpuinfo").exists() else []  # fmt: skip
+    assert not names or found["machine"]["cpu"] == names[0]
+
+
+def test_papermill_is_told_where_and_how_to_run(notebook, tmp_path, monkeypatch):
+    asked = []
+
+    def execute_notebook(source, target, parameters, **how):
+        asked.append((source, target, parameters, how))
+        content = nbformat.read(source, 4)
+        nbformat.write(content, target)
+        return content
+
+    monkeypatch.setattr(papermill, "execute_notebook", execute_notebook)
+    out = run.execute(notebook, tmp_path / "run/notebooks/out.ipynb", {"gamma": 1})
+    ((source, target, values, how),) = asked
+    assert (source, target) == (str(notebook), str(out.with_name("out.failed.ipynb"))) and values == {"gamma": 1}
+    assert how.pop("stdout_file") is sys.stdout and how.pop("progress_bar") is False
+    assert how == {"cwd": str(run.ROOT), "kernel_name": "python3", "extra_arguments": ["--log-level=50"]}
+    assert nbformat.read(out, 4).metadata["cmdml"]["python"] == run.environment()["python"]
+    assert not out.with_name("out.failed.ipynb").exists()

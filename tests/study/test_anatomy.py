@@ -32,7 +32,9 @@ VIEWS = list(product(("abnormal", "single", "all"), ("none", "view", "source", "
 
 @pytest.fixture(scope="module")
 def results(rotation_profile, scored, tmp_path_factory):
-    folder = collect(rotation_profile, tmp_path_factory.mktemp("results") / "rotation-made")
+    out = tmp_path_factory.mktemp("results") / "rotation-made"
+    folder = collect(rotation_profile, out)
+    assert folder == out
     return folder, {name: pd.read_csv(folder / f"{name}.csv", keep_default_na=True) for name in COLUMNS}
 
 

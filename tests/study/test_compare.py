@@ -291,3 +291,11 @@ def test_the_command_from_a_file_to_a_table(tmp_path):
     assert of(kept, "U", compare.OWN).value == 1 and of(kept, "U", "illness alone").value < 0.9
     done = command("scores", str(tmp_path / "absent.csv"))
     assert done.returncode == 1 and done.stderr.startswith("Nothing was evaluated.") and "Traceback" not in done.stderr
+
+
+def test_without_a_command_there_is_help_and_no_completion_to_install(capsys):
+    with pytest.raises(SystemExit):
+        compare.app([])
+    said = capsys.readouterr()
+    assert "films" in said.out + said.err and "--install-completion" not in said.out + said.err
+    assert compare.app.pretty_exceptions_enable is False  # an error is one sentence, of this module's own

@@ -74,3 +74,15 @@ def test_pointing_has_a_row_per_finding_and_a_column_per_method_in_their_order(t
         ["", "kind", "films", "b", "a"], *cells(table)[1:2],
         ["Pleural Effusion", "unseen", "10", "0.50 (0.40–0.60)", "0.25"],
         ["Mass", "seen", "30", "1.00 (0.90–1.00)", "0.75 (0.70–0.80)"], ["mean", "", "40", "0.75", "0.50"]]
+
+
+def test_rates_keep_their_digits(tmp_path):
+    rates = {"head": ["a", "b"], "kind": ["x", "y"], "films": [7, 12], "rate": [0.5, 1.0], "low": [None] * 2,
+             "high": [None] * 2}  # fmt: skip
+    about = {"commit": "c" * 40, "dirty": False, "script": "s.py"}
+    table = film_tables.warnings_table(published(tmp_path, about, rates=rates))
+    assert [row[3] for row in cells(table)[2:]] == ["0.50", "1.00"]
+    hits = {"finding": ["Mass"], "seen": [True], "films": [7], "method": ["m"], "accuracy": [0.5], "low": [None],
+            "high": [None]}  # fmt: skip
+    table = film_tables.pointing_table(published(tmp_path / "p", about, findings=hits))
+    assert cells(table)[2:] == [["Mass", "seen", "7", "0.50"], ["mean", "", "7", "0.50"]]

@@ -263,3 +263,9 @@ def test_overrides_are_no_part_of_the_file_and_are_listed_by_name(load):
     with pytest.raises(ValueError) as caught:
         load("parameters: {gamma: 1}", {"gamma": "a"})
     assert str(caught.value).startswith("parameter gamma must be float")
+
+
+def test_the_line_of_what_is_refused_only_where_it_is_repeated(load):
+    text = "parameters: &own\n  run_dir: runs/b\nvariants:\n  b: *own"
+    with pytest.raises(ValueError, match="profile mine.yaml, line 4: `run_dir` is the whole study's"):
+        load(text)

@@ -177,3 +177,9 @@ def test_an_untrained_network_follows_from_the_seed_and_leaves_other_draws_alone
     torch.manual_seed(7)
     again = FeatureSet.load(extract_features(drawn, 3, "random")).pixels
     np.testing.assert_array_equal(one, again)
+
+
+def test_a_single_linear_map_has_no_layer_before_its_last_and_two_hidden_layers_have(vectors):
+    model = build_model(TrainConfig(backbone="small_cnn", hidden=[5, 7]), vectors)
+    layers = [*model.visual_regression]
+    assert headless(model).features == 7 and [*model.visual_extractor.net][1:] == layers[:-1]

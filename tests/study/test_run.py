@@ -290,3 +290,9 @@ def test_papermill_is_told_where_and_how_to_run(notebook, tmp_path, monkeypatch)
     assert how == {"cwd": str(run.ROOT), "kernel_name": "python3", "extra_arguments": ["--log-level=50"]}
     assert nbformat.read(out, 4).metadata["cmdml"]["python"] == run.environment()["python"]
     assert not out.with_name("out.failed.ipynb").exists()
+
+
+def test_a_folder_without_a_repository_has_no_commit(tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "ROOT", tmp_path)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert run.code()["commit"] is None and run.code()["dirty"] is None

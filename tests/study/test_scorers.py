@@ -297,3 +297,11 @@ def test_a_finding_without_a_taught_sign_has_the_same_score_for_all_films(rotati
     signs = [set(finding.signs) for finding in findings_of(KEYS)]
     alone = [c for c in range(len(KEYS)) if not signs[c] & set().union(*(signs[s] for s in cell.findings.seen_index))]
     assert alone and (scores[:, alone] == 0).all()
+
+
+def test_mean_auroc_counts_a_finding_of_one_film_and_none_of_no_film():
+    labels = np.array([[1, 0, 0], [0, 0, 1], [0, 0, 1]])
+    scores = np.array([[0.2, 0.1, 0.3], [0.1, 0.2, 0.2], [0.3, 0.3, 0.4]])
+    assert mean_auroc(labels, scores) == 0.5 and mean_auroc(labels[:, :1], scores[:, :1]) == 0.5
+    assert mean_auroc(labels[:, [0, 2]], scores[:, [0, 0]]) == (0.5 + 0.5) / 2
+    assert mean_auroc(labels[:, [0]], -labels[:, [0]]) == 0

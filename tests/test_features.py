@@ -13,6 +13,7 @@ from safetensors.numpy import load_file, save_file
 from cmdml import features as module
 from cmdml.efficientnet import WEIGHTS_SHA256, state_sha256
 from cmdml.extractors import VisualExtractor
+from cmdml.feature_set import write_card
 from cmdml.features import FeatureSet, extract
 from cmdml.findings import KEYS
 
@@ -233,7 +234,7 @@ def test_a_missing_file_is_named(whole, tmp_path, name):
 
 def reseal(folder, **changes):
     card = json.loads((folder / "card.json").read_text()) | changes
-    module.write_card(folder / "card.json", card, folder / "features.safetensors", folder / "table.csv")
+    write_card(folder / "card.json", card, folder / "features.safetensors", folder / "table.csv")
 
 
 @pytest.mark.parametrize(

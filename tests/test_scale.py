@@ -1,0 +1,104 @@
+"""The benchmark of scale: no two films alike, what it says of the whole set, and that it runs from end to end."""
+
+import importlib
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cmdml.files import is_sealed
+from cmdml.radiographs import RadiographSet
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="module")
+def scale():
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    yield importlib.import_module("scale")
+    sys.path.remove(str(ROOT / "benchmarks"))
+
+
+def test_no_two_films_are_alike(scale, tmp_path):
+    drawn = np.random.default_rng(0).integers(0, 256, (3, scale.SIZE, scale.SIZE), dtype=np.uint8)
+    np.save(tmp_path / "drawn.npy", drawn)
+    (tmp_path / "100").mkdir()
+    scale.write(tmp_path / "100", 100)
+    films = RadiographSet.load(tmp_path / "100/films")
+    films.verify()
+    assert films.pixels.shape == (100, 224, 224) and films.table["image"].is_unique
+    assert len({film.tobytes() for film in films.pixels}) == 100
+    for row in (0, 1, 2, 65, 99):
+        away = np.abs(films.pixels[row].astype(int) - drawn[row % 3])
+        assert 0 < away.max() <= scale.NOISE
+
+
+def test_the_whole_set_is_told_from_the_growth_between_two_sizes(scale):
+    """10 s, and 2 ms a film: 112,120 films take 234.24 s."""
+    rows = [{"method": name, "films": n, "seconds": 10 + 0.002 * n, "cpu_s": 0.001 * n, "own_mib": 100 + n / 1000}
+            for n in (2000, 1000) for name in scale.STEPS.values()]  # fmt: skip
+    found = {row["method"]: row for row in scale.growth(rows)}
+    assert list(found) == [*scale.STEPS.values(), "all steps"]
+    for row in found.values():
+        many = 4 if row["method"] == "all steps" else 1
+        assert row["grown"] == pytest.approx(2.0)
+        assert row["full_minutes"] == pytest.approx(many * 234.24 / 60)
+        assert row["full_cpu_minutes"] == pytest.approx(many * 112.12 / 60)
+        assert row["full_own_mib"] == pytest.approx(212.12)
+
+
+def test_memory_counts_the_processes_below(scale):
+    before = scale.memory()
+    code = "import sys; held = bytearray(b'x') * (100 << 20); print('ready', flush=True); sys.stdin.read()"
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", code], **pipes) as child:
+        child.stdout.readline()
+        own, resident = scale.memory() - before
+        child.stdin.close()
+    assert own > 100 and resident > own
+    assert (scale.memory() - before < 50).all()
+
+
+def test_every_step_reads_what_the_one_before_wrote(scale, tmp_path, monkeypatch):
+    """All of it on few films, with a smaller backbone."""
+    from cmdml import features
+
+    def extract(radiographs, folder, devices, backbone, weights):
+        assert devices >= 1 and (backbone, weights) == ("efficientnet_lite0", "imagenet")
+        return features.extract(RadiographSet.load(radiographs), folder, backbone="small_cnn", weights="", size=32,
+                                progress=False)  # fmt: skip
+
+    monkeypatch.setattr(scale, "extract", extract)
+    np.save(tmp_path / "drawn.npy", np.random.default_rng(0).integers(0, 256, (9, 224, 224), dtype=np.uint8))
+    place = tmp_path / "600"
+    place.mkdir()
+    for step in scale.STEPS:
+        found = scale.child(step, place, 600)
+        assert found["seconds"] > 0 and found["per_second"] == pytest.approx(600 / found["seconds"])
+        assert {"cpu_s", "own_mib", "resident_mib"} < found.keys()
+    assert (place / "training/seal.json").is_file()
+
+
+def test_make_bench_runs_it_and_the_page_has_its_places():
+    made = (ROOT / "Makefile").read_text()
+    page = (ROOT / "book/performance.md").read_text()
+    for name, keys in {"scale": ("rows", "growth"), "features": ("rows",)}.items():
+        assert f"benchmarks/{name}.py --out runs/benchmarks" in made
+        for key in keys:
+            assert f"<!-- {name} {key} -->" in page and f"<!-- /{name} {key} -->" in page
+    assert re.search(r"<!-- scale_whole rows -->\nNot run", page)
+
+
+@pytest.mark.parametrize("name", ["scale", "features"])
+def test_the_committed_numbers_are_sealed(name):
+    file = ROOT / f"data/results/benchmarks/{name}.json"
+    if not file.exists():
+        pytest.skip("not measured yet")
+    found = json.loads(file.read_text())
+    assert is_sealed(found) and not found["dirty"] and found["load"]
+    if name == "scale":
+        assert {row["films"] for row in found["rows"]} == set(found["films"])

@@ -51,7 +51,7 @@ def measure(methods: dict, repeats: int, items: int = 1, clock=time.perf_counter
 
 
 def report(benchmark: str, rows: list[dict], out: Path | None, **about) -> None:
-    """Print the table; with ``out``, write ``<out>/<benchmark>.json`` with machine, device, versions and commit, sealed."""
+    """Print the table; with ``out``, write ``<out>/<benchmark>.json`` with machine, versions and commit, sealed."""
     print(benchmark, json.dumps(about))
     print(pd.DataFrame(rows).to_string(index=False, float_format=lambda x: f"{x:.4g}"), flush=True)
     if out:

@@ -69,9 +69,10 @@ def status(run: Path, names: list[str]) -> str:
 
 COLUMNS = {
     "method": "", "findings": "findings", "images": "images", "films": "films", "seconds": "seconds",
-    "fastest": "fastest", "slowest": "slowest", "per_second": "per second", "images_per_s": "images / s", "ratio": "ratio",
-    "ratio_per_core": "ratio per core", "cpu_ms_per_image": "CPU ms / image", "ms_per_image": "ms / image",
-    "peak_above_imports_mib": "peak memory above imports, MiB", "store_mib": "store, MiB", "gflops": "GFLOP/s",
+    "fastest": "fastest", "slowest": "slowest", "per_second": "per second", "images_per_s": "images / s",
+    "ratio": "ratio", "ratio_per_core": "ratio per core", "cpu_ms_per_image": "CPU ms / image",
+    "ms_per_image": "ms / image", "peak_above_imports_mib": "peak memory above imports, MiB",
+    "store_mib": "store, MiB", "gflops": "GFLOP/s",
     "cpu_s": "processor seconds", "own_mib": "memory of its own, MiB", "resident_mib": "with mapped files, MiB",
     "grown": "processor time, times", "full_minutes": "112,120 films, minutes",
     "full_cpu_minutes": "112,120 films, processor minutes", "full_own_mib": "112,120 films, memory of its own, MiB",

@@ -2,6 +2,7 @@
 
     python benchmarks/scale.py --out data/results/benchmarks
     python benchmarks/scale.py --films 112120 --out data/results/benchmarks    # as many as ChestX-ray14, an hour or two
+    python benchmarks/scale.py --join "a/scale.json b/scale.json" --out data/results/benchmarks    # sizes run apart
 
 The films are synthetic: ``--drawn`` phantoms, repeated with noise of their own, so that no two are alike; drawing them
 all would take longer than all else. Labels, patients and splits are drawn as for a phantom of that many films and do
@@ -37,6 +38,7 @@ from timing import arguments, report
 from cmdml.evaluation.metrics import evaluate
 from cmdml.evaluation.testset import embedded
 from cmdml.feature_set import FeatureSet
+from cmdml.files import is_sealed, read_json
 from cmdml.findings import findings_of, split_findings
 from cmdml.heads import HEADS, load_head
 from cmdml.launch import extract
@@ -156,8 +158,31 @@ def growth(rows: list[dict]) -> list[dict]:
                      "full_own_mib": max(row["full_own_mib"] for row in found)}]  # fmt: skip
 
 
+def join(files: list[str]) -> tuple[list[dict], dict]:
+    """Rows of sizes that were measured apart, on one kind of machine with the same versions, and what is to be told."""
+    found = [read_json(file, "measure again") for file in files]
+    for file, one in zip(files, found, strict=True):
+        if not is_sealed(one):
+            raise SystemExit(f"{file} was edited since it was measured: measure again")
+        for name in ("machine", "versions", "drawn", "size"):
+            if one[name] != found[0][name]:
+                raise SystemExit(f"{file} has another {name} than {files[0]}: what differs so does not show growth")
+    found.sort(key=lambda one: one["films"])
+    each = [{name: one[name] for name in ("films", "commit", "dirty", "load")} for one in found]
+    about = {name: found[0][name] for name in ("drawn", "size")} | {"repeats": 1, "measured": each}
+    about |= {
+        "films": sorted(n for one in found for n in one["films"]),
+        "load": [s for one in found for s in one["load"]],
+    }
+    return [row for one in found for row in one["rows"]], about
+
+
 def main():
-    args = arguments(__doc__, films="10000 20000", drawn=400)
+    args = arguments(__doc__, films="10000 20000", drawn=400, join="")
+    if args.join:
+        rows, about = join(args.join.split())
+        report("scale", rows, args.out, **about, growth=growth(rows))
+        return
     sizes, rows, load = sorted(map(int, args.films.split())), [], [os.getloadavg()]
     with tempfile.TemporaryDirectory() as scratch:
         scratch = Path(scratch)

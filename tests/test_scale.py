@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cmdml.files import is_sealed
+from cmdml.files import is_sealed, sealed, write_json
 from cmdml.radiographs import RadiographSet
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -49,6 +49,44 @@ def test_the_whole_set_is_told_from_the_growth_between_two_sizes(scale):
         assert row["full_minutes"] == pytest.approx(many * 234.24 / 60)
         assert row["full_cpu_minutes"] == pytest.approx(many * 112.12 / 60)
         assert row["full_own_mib"] == pytest.approx(212.12)
+
+
+def size(scale, folder, n, **about):
+    rows = [{"method": name, "films": n, "seconds": n / 10, "cpu_s": n / 20, "own_mib": 100.0}
+            for name in scale.STEPS.values()]  # fmt: skip
+    content = {"benchmark": "scale", "films": [n], "drawn": 9, "size": 224, "rows": rows, "load": [[n, 0, 0]],
+               "machine": {"cores": 2}, "versions": {"torch": "2"}, "commit": f"{n}", "dirty": False}  # fmt: skip
+    content |= about
+    return str(write_json(folder / f"{n}.json", sealed(content)))
+
+
+def test_sizes_that_were_run_apart_are_joined(scale, tmp_path, monkeypatch):
+    files = [size(scale, tmp_path, 2000), size(scale, tmp_path, 1000)]
+    monkeypatch.setattr(sys, "argv", ["scale.py", "--join", " ".join(files), "--out", str(tmp_path / "out")])
+    scale.main()
+    found = json.loads((tmp_path / "out/scale.json").read_text())
+    assert is_sealed(found) and found["films"] == [1000, 2000] and found["load"] == [[1000, 0, 0], [2000, 0, 0]]
+    assert [one["commit"] for one in found["measured"]] == ["1000", "2000"]
+    assert [row["films"] for row in found["rows"]] == [1000] * 4 + [2000] * 4
+    assert {row["grown"] for row in found["growth"]} == {2.0}
+
+
+@pytest.mark.parametrize(
+    ("about", "sentence"),
+    [
+        ({"machine": {"cores": 16}}, "has another machine than"),
+        ({"versions": {"torch": "3"}}, "another versions"),
+        ({"drawn": 8}, "another drawn"),
+    ],
+)
+def test_what_was_measured_otherwise_is_not_joined(scale, tmp_path, about, sentence):
+    files = [size(scale, tmp_path, 1000), size(scale, tmp_path, 2000, **about)]
+    with pytest.raises(SystemExit, match=sentence):
+        scale.join(files)
+    edited = Path(files[1])
+    edited.write_text(edited.read_text().replace("2000", "2001"))
+    with pytest.raises(SystemExit, match="2000.json was edited since it was measured"):
+        scale.join(files)
 
 
 def test_memory_counts_the_processes_below(scale):

@@ -167,6 +167,8 @@ def join(files: list[str]) -> tuple[list[dict], dict]:
         for name in ("machine", "versions", "drawn", "size"):
             if one[name] != found[0][name]:
                 raise SystemExit(f"{file} has another {name} than {files[0]}: what differs so does not show growth")
+    for one in found:  # one that was stopped holds fewer sizes than it was asked for
+        one["films"] = sorted({row["films"] for row in one["rows"]})
     found.sort(key=lambda one: one["films"])
     each = [{name: one[name] for name in ("films", "commit", "dirty", "load")} for one in found]
     about = {name: found[0][name] for name in ("drawn", "size")} | {"repeats": 1, "measured": each}

@@ -61,7 +61,7 @@ def size(scale, folder, n, **about):
 
 
 def test_sizes_that_were_run_apart_are_joined(scale, tmp_path, monkeypatch):
-    files = [size(scale, tmp_path, 2000), size(scale, tmp_path, 1000)]
+    files = [size(scale, tmp_path, 2000, films=[2000, 4000]), size(scale, tmp_path, 1000)]  # one was stopped
     monkeypatch.setattr(sys, "argv", ["scale.py", "--join", " ".join(files), "--out", str(tmp_path / "out")])
     scale.main()
     found = json.loads((tmp_path / "out/scale.json").read_text())

@@ -146,7 +146,7 @@ def growth(rows: list[dict]) -> list[dict]:
         of = {row["films"]: row for row in rows if row["method"] == name}
 
         def whole(key, of=of):
-            each = (of[large][key] - of[small][key]) / (large - small)
+            each = max(0.0, of[large][key] - of[small][key]) / (large - small)  # memory that does not grow scatters
             return of[large][key] + (nih.IMAGES - large) * each
 
         found.append({"method": name, "grown": of[large]["cpu_s"] / of[small]["cpu_s"],

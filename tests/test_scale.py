@@ -26,13 +26,13 @@ def scale():
 def test_no_two_films_are_alike(scale, tmp_path):
     drawn = np.random.default_rng(0).integers(0, 256, (3, scale.SIZE, scale.SIZE), dtype=np.uint8)
     np.save(tmp_path / "drawn.npy", drawn)
-    (tmp_path / "100").mkdir()
-    scale.write(tmp_path / "100", 100)
-    films = RadiographSet.load(tmp_path / "100/films")
+    (tmp_path / "200").mkdir()
+    scale.write(tmp_path / "200", 200)  # film 192 is the first of a block, and drawn as film 0 is
+    films = RadiographSet.load(tmp_path / "200/films")
     films.verify()
-    assert films.pixels.shape == (100, 224, 224) and films.table["image"].is_unique
-    assert len({film.tobytes() for film in films.pixels}) == 100
-    for row in (0, 1, 2, 65, 99):
+    assert films.pixels.shape == (200, 224, 224) and films.table["image"].is_unique
+    assert len({film.tobytes() for film in films.pixels}) == 200
+    for row in (0, 1, 2, 65, 192):
         away = np.abs(films.pixels[row].astype(int) - drawn[row % 3])
         assert 0 < away.max() <= scale.NOISE
 
@@ -49,6 +49,12 @@ def test_the_whole_set_is_told_from_the_growth_between_two_sizes(scale):
         assert row["full_minutes"] == pytest.approx(many * 234.24 / 60)
         assert row["full_cpu_minutes"] == pytest.approx(many * 112.12 / 60)
         assert row["full_own_mib"] == pytest.approx(212.12)
+
+
+def test_memory_that_does_not_grow_is_not_said_to_shrink(scale):
+    rows = [{"method": name, "films": n, "seconds": n, "cpu_s": n, "own_mib": 1900.0 - n / 100}
+            for n in (1000, 2000) for name in scale.STEPS.values()]  # fmt: skip
+    assert {row["full_own_mib"] for row in scale.growth(rows)} == {1880.0}
 
 
 def size(scale, folder, n, **about):

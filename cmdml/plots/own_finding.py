@@ -71,7 +71,7 @@ def pairs(without, within, place, percentiles, name: str) -> Figure:
     fig = radiograph_grid([("without", top), ("with", bottom)], title, columns=len(without))
     for ax, here in zip(fig.axes[len(without) :], place):
         rows, columns = np.nonzero(here)
-        ring = plt.Circle((columns.mean(), rows.mean()), 0.75 * np.ptp(rows), fill=False, color=UNSEEN, lw=1.2)
+        ring = plt.Circle((columns.mean(), rows.mean()), 0.85 * np.ptp(rows), fill=False, color=UNSEEN, lw=1.2)
         ax.add_patch(ring)
     return fig
 

@@ -47,9 +47,9 @@ def abscess_pairs(pairs: int, *, size: int = 64, seed: int = 0) -> AbscessPairs:
     """Draw films of as many patients, each without and with a lung abscess.
 
     With r the distance from the middle of the abscess, R its radius and w its wall, lung at r < R becomes as white as
-    soft tissue, except for gas at r < R - w above a level: that is as dark as lung without vessels. R is 0.13 to 0.20
-    (4.7 to 7.2 cm across), w 0.035 to 0.05. Other findings are as frequent as in :func:`~cmdml.sources.phantom.prepare`;
-    what lay where the abscess is drawn gives way to it.
+    soft tissue, except for gas at r < R - w above a level: that is a little darker than lung without vessels. R is
+    0.13 to 0.20 (4.7 to 7.2 cm across), w 0.035 to 0.05. Other findings are as frequent as in
+    :func:`~cmdml.sources.phantom.prepare`; what lay where the abscess is drawn gives way to it.
 
     Parameters
     ----------
@@ -75,10 +75,13 @@ def abscess_pairs(pairs: int, *, size: int = 64, seed: int = 0) -> AbscessPairs:
 
 
 def place_discs(scene: dict[str, np.ndarray], seed: int = 0) -> pd.DataFrame:
-    """x, y, radius, wall, level, inside of an abscess for every film of a scene: the first place tried that is all lung.
+    """An abscess for every film of a scene, at the first place tried that is all lung.
 
-    Where none of the places is, the one with most lung is taken; ``inside`` says how much that is. ``level`` is the height of the fluid in units of the cavity's radius, downwards from its middle. A film's numbers
-    depend on its own row and the seed only.
+    Returns
+    -------
+    DataFrame : x, y, radius, wall, level, inside; lengths in film coordinates, ``level`` the height of the fluid in
+        units of the cavity's radius, downwards from its middle. Where none of the places is all lung, the one with
+        most lung is taken; ``inside`` says how much that is. A film's numbers depend on its own row and the seed only.
     """
     a = _columns(scene)
     b = borders(a, COARSE)
@@ -114,7 +117,8 @@ def paint_abscess(film: np.ndarray, scene: dict[str, np.ndarray], discs: pd.Data
     airless += bones(a, b) * row(a["bone"])
     target = airless + 0.04 - gas * (row(a["lucency"]) + 0.10)
     target = (target - 0.5) * row(a["contrast"]) + row(0.5 + a["exposure"])
-    return film + here * (target - film), here > 0
+    painted = np.where(here > 0, film + here * (target - film), film)  # elsewhere bit for bit what it was
+    return painted.astype(np.float32), here > 0
 
 
 def _distance(u, y, x0, y0):

@@ -77,7 +77,7 @@ def words_of(head: Head, finding: Finding) -> OwnWords:
 
 @torch.inference_mode()
 def leaning(head: Head, own: OwnWords) -> pd.DataFrame:
-    """Cosines of own words with every seen finding: ``joint`` in the joint space, ``words`` before it; nearest first."""
+    """Cosines of own words with each seen finding: ``joint`` in the joint space, ``words`` before it; nearest first."""
     network, vectors = head.network, head.model.semantic_vectors[head.findings.seen_index]
     mine, theirs = (F.normalize(network.semantic(v), dim=1) for v in (own.vector[None], vectors))
     joint, words = (theirs @ mine.T)[:, 0].numpy(), F.cosine_similarity(vectors, own.vector[None]).numpy()

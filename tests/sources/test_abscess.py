@@ -130,6 +130,8 @@ def test_a_film_s_abscess_depends_on_its_own_row(scene):
     whole = place_discs(scene, 3)
     part = place_discs({name: value[7:12] for name, value in scene.items()}, 3)
     np.testing.assert_array_equal(whole.iloc[7:12].to_numpy(), part.to_numpy())
+    other = place_discs(scene, 4)
+    assert (other[["x", "y", "radius", "wall", "level"]] != whole[["x", "y", "radius", "wall", "level"]]).all(axis=None)
 
 
 def test_a_seed_fixes_all_of_it(drawn):

@@ -254,3 +254,15 @@ def test_figures_have_a_line_per_row_and_the_colours_of_the_book(head, own, scor
         draw(ax)
         assert len(ax.get_yticklabels()) > 6 and ax.get_xlabel()
     plt.close("all")
+
+
+def test_intervals_of_found_by_draw_patients_not_films():
+    rng = np.random.default_rng(4)
+    labels = np.repeat((rng.random((40, len(KEYS))) < 0.2).astype(np.uint8), 9, axis=0)  # nine equal films each
+    labels[:, 0] |= labels.sum(1) == 0
+    score = np.repeat(rng.random(40), 9)
+    asked = {"replicates": 200, "seed": 0}
+    by_patient = found_by(score, labels, np.arange(360) // 9, split_findings(KEYS), **asked).set_index("finding")
+    by_film = found_by(score, labels, np.arange(360), split_findings(KEYS), **asked).set_index("finding")
+    widths = [(table.high - table.low)["Mass"] for table in (by_patient, by_film)]
+    assert widths[0] > 2 * widths[1]  # nine equal films are one observation: sqrt(9) times wider

@@ -32,6 +32,7 @@ VARIANTS = sorted(PROFILE["variants"])
 # What the evaluation sets beside the main run: its variants, and the committed results of other profiles.
 SWEEPS = ["data/results/sweep-phantom", "data/results/sweep-nih"]  # what the chapter on evidence reads
 TURNED = "data/results/rotation-nih-mini"
+VARIED = "data/results/variants-nih-mini"
 TRUTH = "data/results/truth-nih-mini"
 FURTHER = [f"data/results/{name}" for name in ("truth-nih-mini", "transfer-kermany", "default-nih-mini")]  # chapter 7
 OTHERS = sorted(str(p.parent) for p in Path("data/results").glob("*/per_finding.csv")
@@ -237,11 +238,11 @@ rule embeddings:
 rule ablation:
     input:
         sources("06_ablation"),
-        [str(file) for folder in [*SWEEPS, TURNED] for file in sorted(Path(folder).glob("*.*"))],
+        [str(file) for folder in [*SWEEPS, TURNED, VARIED] for file in sorted(Path(folder).glob("*.*"))],
     output:
         f"{RUN}/notebooks/06_ablation.ipynb",
     params:
-        values=parameters("06_ablation", results=SWEEPS, rotation=TURNED),
+        values=parameters("06_ablation", results=SWEEPS, rotation=TURNED, improved=VARIED),
     shell:
         EXECUTE
 

@@ -26,6 +26,7 @@ ROOT = Path(__file__).resolve().parents[1]
 NUMBERS = ("*.csv", "manifest.json")
 TOOLS = ("stage.py", "folding.py", "browser.py", "check.py", "pdf.py")  # of this folder, and no part of the book
 ROTATION = "data/results/rotation-nih-mini"
+IMPROVED = "data/results/variants-nih-mini"
 
 
 def fill(path: Path, marker: str, text: str) -> None:
@@ -285,9 +286,9 @@ def drawn(folder: Path, out: Path) -> None:
 
 def anatomy(folder: Path) -> str:
     """The short answer of a rotation as Markdown: a table, the planned comparisons, and how it was made."""
-    from cmdml.study import report
+    from cmdml.study import improvements, report
 
-    tables = report.load(folder)
+    tables, variants = report.load(folder), improvements.load(ROOT / IMPROVED)
     about, table = tables["manifest"], report.headline(tables)
     best = report.pick(tables["methods"], protocol="abnormal", stratum="none", metric="U")
     best = best[~best.method.isin(report.TOLD_LABELS)].sort_values("value").iloc[-1]
@@ -301,6 +302,7 @@ def anatomy(folder: Path) -> str:
         + (f" (planned and not run yet: {', '.join(map(str, missing))})" if missing else "")
         + f"; `make rotation PROFILE=nih-mini`, {sum(about['seconds'].values()) / 60:.0f} minutes of jobs "
         "on a busy machine of two cores.",
+        *(["", improvements.in_one_line(variants)] if variants else []),
     ]  # fmt: skip
     return "\n".join(lines)
 

@@ -99,7 +99,10 @@ class CMDML(nn.Module):
         )
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """``images`` (B, 1, H, W) -> ``visual`` (B, D) and ``semantic`` (C, D), both float32."""
+        """``images`` (B, 1, H, W), or features (B, F), -> ``visual`` (B, D) and ``semantic`` (C, D), both float32.
+
+        C counts all findings, seen or not. One more finding is one more row of ``semantic_vectors``; no weight changes.
+        """
         visual = self.visual_regression(self.visual_extractor(images))  # (B, F) -> (B, D)
         semantic = self.semantic_regression(self.semantic_vectors)  # (C, E) -> (C, D)
         visual, semantic = visual.float(), semantic.float()

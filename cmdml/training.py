@@ -57,6 +57,9 @@ def fit(
 ) -> TrainedRun:
     """Train on the seen findings and embed the validation and test radiographs.
 
+    AdamW, with decay on matrices only; the rate rises for ``warmup_epochs``, then falls as a cosine
+    (:mod:`cmdml.optimisation`). Order, augmentation and dropout follow from seed and epoch alone.
+
     Parameters
     ----------
     partition : Partition
@@ -112,7 +115,7 @@ def _train(out: Path, run: str, kept: "_Training", team: Team, progress: bool) -
     try:
         kept.run(lambda: team.rank or save_checkpoint(checkpoint, kept.state, kept.parts, run),
                  progress and not team.rank)  # fmt: skip
-    except ValueError:  # it diverged: nothing to go on from, and nothing in the way of a better configuration
+    except ValueError:  # it diverged: a checkpoint of it would only diverge again
         checkpoint.unlink(missing_ok=True)
         raise
     made = pd.DataFrame(kept.state["history"]), kept.embeddings(), kept.state["learnt"]
@@ -179,7 +182,7 @@ class _Training:
                 tqdm.write(self.line(), sys.stdout)  # not the bar's stream: `make study` shows it
                 sys.stdout.flush()
         bar.close()
-        self.model.load_state_dict(state["weights"])
+        self.model.load_state_dict(state["weights"])  # the objective stays as it is: no score reads what it learnt
 
     def line(self) -> str:
         """Where the training stands, in a line."""

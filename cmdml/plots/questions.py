@@ -80,3 +80,27 @@ def against(paired: pd.DataFrame, method: str, shown: Mapping[str, str], ax: Axe
     ax.set(ylim=(-0.6, len(shown) - 0.4), xlabel="difference of U")
     ax.grid(axis="x", lw=0.4, alpha=0.6)
     return ax
+
+
+def variants(cells: pd.DataFrame, names: Mapping[str, str], marked, ax: Axes, reference: str = "base") -> Axes:
+    """Each variant less the reference on the same cells: a small dot per cell, a bar for the mean, in the order given.
+
+    Parameters
+    ----------
+    cells : variant, quadruple, pseudo, pseudo_unseen: a row per variant and cell.
+    names : {variant: what it is called}, first one on top.
+    marked : variants in the study's colour.
+    """
+    wide = cells.pivot(index=["quadruple", "pseudo"], columns="variant", values="pseudo_unseen")
+    kept = [name for name in names if name != reference and name in wide]
+    if reference not in wide or not kept:
+        return nothing(ax)
+    for y, name in zip(np.arange(len(kept))[::-1], kept, strict=True):
+        less, colour = wide[name] - wide[reference], OWN if name in marked else OTHER
+        ax.scatter(less, np.full(len(less), y), s=9, color=colour, alpha=0.5, lw=0)
+        ax.plot([less.mean()] * 2, [y - 0.36, y + 0.36], color=colour, lw=2.2)
+    ax.axvline(0, color="black", lw=0.8, ls=":")
+    ax.set_yticks(np.arange(len(kept))[::-1], [names[name] for name in kept], fontsize=8)
+    ax.set(ylim=(-0.6, len(kept) - 0.4), xlabel="pseudo-unseen AUROC, less the study's own")
+    ax.grid(axis="x", lw=0.4, alpha=0.6)
+    return ax

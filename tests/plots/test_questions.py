@@ -59,3 +59,20 @@ def test_nothing_to_show_is_said(ax):
     questions.levels(METHODS[:0], SHOWN, ax)
     questions.against(PAIRED[:0], "focused", SHOWN, ax)
     assert ax.texts
+
+
+def test_variants_are_drawn_as_differences_on_the_same_cells(ax):
+    cells = pd.DataFrame({"variant": ["base", "base", "a", "a"], "quadruple": [0, 1, 0, 1], "pseudo": ["x", "y"] * 2,
+                          "pseudo_unseen": [0.5, 0.6, 0.55, 0.55]})  # fmt: skip
+    questions.variants(cells, {"a": "first", "base": "own"}, ["a"], ax)
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["first"]
+    assert sorted(dots(ax)[:, 0]) == pytest.approx([-0.05, 0.05])
+    (bar,) = [line for line in ax.lines if line.get_linewidth() > 2]
+    assert bar.get_xdata() == pytest.approx([0, 0])
+    assert bar.get_color() == questions.OWN
+
+
+def test_variants_without_the_reference_are_nothing_to_draw(ax):
+    cells = pd.DataFrame({"variant": ["a"], "quadruple": [0], "pseudo": ["x"], "pseudo_unseen": [0.5]})
+    questions.variants(cells, {"a": "first"}, [], ax)
+    assert not [c for c in ax.collections if len(c.get_offsets()) > 1]

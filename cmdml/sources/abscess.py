@@ -25,7 +25,7 @@ COARSE = 64  # pixels of the grid on which places are tried, so that a large fil
 class AbscessPairs:
     """Films of one patient on one day, without and with a lung abscess; nothing else differs, nor does the noise.
 
-    Attributes
+    Parameters
     ----------
     without, within : (N, size, size) uint8
         The films without an abscess, as ``cmdml.sources.phantom.draw`` draws them, and the same films with one.

@@ -129,7 +129,7 @@ def found_by(score, labels, patients, findings: SeenUnseen, *, replicates=1000, 
 class Drawn:
     """Drawn pairs and what a run scores them.
 
-    Attributes
+    Parameters
     ----------
     pairs : AbscessPairs of N patients.
     names : of the columns of scores: the C findings, the own words, illness alone, the ceiling.

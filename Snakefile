@@ -33,6 +33,7 @@ VARIANTS = sorted(PROFILE["variants"])
 SWEEPS = ["data/results/sweep-phantom", "data/results/sweep-nih"]  # what the chapter on evidence reads
 TURNED = "data/results/rotation-nih-mini"
 VARIED = "data/results/variants-nih-mini"
+TRUTH = "data/results/truth-nih-mini"
 FURTHER = [f"data/results/{name}" for name in ("truth-nih-mini", "transfer-kermany", "default-nih-mini")]  # chapter 7
 OTHERS = sorted(str(p.parent) for p in Path("data/results").glob("*/per_finding.csv")
                 if p.parent.name != PROFILE["name"])
@@ -104,7 +105,7 @@ PYTHON = shlex.quote(sys.executable).replace("{", "{{").replace("}", "}}")
 EXECUTE = PYTHON + " -m cmdml.study.run {input[0]:q} {output[0]:q} {params.values:q}"
 NOTEBOOKS = [f"{RUN}/notebooks/{name}.ipynb" for name in
              ("01_data", "02_semantics", "03_training", "04_evaluation", "05_embeddings", "06_ablation", "07_anatomy",
-              "08_traps")]
+              "08_traps", "09_own_finding")]
 # A training's folder outlives the job that was killed, but only if nothing that went into it has changed.
 RECIPE = ('folder={params.folder:q}; recipe="$(cat {input.made_from:q} | cksum) "{params.values:q}; '
           'test "$(cat "$folder/recipe" 2>/dev/null)" = "$recipe" || {{ rm -rf "$folder"; mkdir -p "$folder"; }}; '
@@ -269,6 +270,22 @@ rule traps:
         f"{RUN}/notebooks/08_traps.ipynb",
     params:
         values=parameters("08_traps", rotation="data/results/rotation-nih-mini", sweep="data/results/sweep-nih"),
+    shell:
+        EXECUTE
+
+
+# The main run and, for a finding of real films, committed tables.
+rule own_finding:
+    input:
+        sources("09_own_finding"),
+        f"{RUN}/training/embeddings.npz",
+        sorted(map(str, Path(TRUTH).glob("*.*"))),
+    output:
+        f"{RUN}/notebooks/09_own_finding.ipynb",
+    params:
+        values=parameters(
+            "09_own_finding", training=f"{RUN}/training", out=f"{RUN}/own_finding", truth=TRUTH
+        ),
     shell:
         EXECUTE
 

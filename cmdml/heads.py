@@ -152,7 +152,7 @@ def make_head(run, data, folder, *, semantics: str, semantic_model: str, name: s
     """
     run, folder, trained = Path(run), Path(folder), load_run(run)
     held = json.loads((run / "config.json").read_text(encoding="utf-8"))
-    if held["data_sha256"] != data.card["sha256"]:
+    if held.get("features_sha256", held["data_sha256"]) != data.card["sha256"]:
         raise ValueError(f"{run} was trained on other films than {data.folder} holds: give those, or train again")
     config = TrainConfig.from_dict(held["config"])
     if (config.tune == "frozen") != (data.pixels.ndim == 2):

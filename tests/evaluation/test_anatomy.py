@@ -150,3 +150,15 @@ def test_abstention_keeps_the_findings_at_or_above_the_threshold():
     curve = anatomy.abstention_curve([0.2, 0.5, 0.5, 0.9, 0.7], [0.0, 0.1, 0.3, 0.5, np.nan])
     assert [(c["threshold"], c["findings"], round(c["gain"], 6)) for c in curve] == [
         (0.2, 4, 0.225), (0.5, 3, 0.3), (0.9, 1, 0.5)]  # fmt: skip
+
+
+def test_none_in_a_list_is_unknown():
+    coverage, gains = [0.2, None, 0.5, 0.9, 0.7], [0.0, 0.1, 0.3, 0.5, None]
+    unknown = [[np.nan if value is None else value for value in values] for values in (coverage, gains)]
+    curve = anatomy.abstention_curve(coverage, gains)
+    assert [(c["threshold"], c["findings"]) for c in curve] == [(0.2, 3), (0.5, 2), (0.9, 1)]
+    assert [c["gain"] for c in curve] == pytest.approx([0.8 / 3, 0.4, 0.5])
+    assert anatomy.spearman(coverage, gains, 50) == anatomy.spearman(*unknown, 50)
+    assert anatomy.over_findings(gains, 50) == anatomy.over_findings(unknown[1], 50)
+    assert np.isnan(anatomy.permutation_p(0.9, [0.1, None]))
+    np.testing.assert_allclose(anatomy.holm([0.04, None, 0.01]), [0.08, np.nan, 0.03])

@@ -49,3 +49,34 @@ def test_property_columns_and_label_count():
     many, _ = films(4000)
     ill = many[many.any(1)]
     assert roc_auc_score(ill[:, 0], label_count(ill)[:, 0]) < 0.48
+
+
+@pytest.mark.parametrize("informed", [False, True])
+@pytest.mark.parametrize("smoothing", [0.5, 3.0])
+def test_the_prior_weighs_as_many_films_as_it_is_told(informed, smoothing):
+    labels, sex = films(60)
+    train, rows = np.arange(40), np.arange(40, 60)
+    got = property_scores(sex, labels, train, rows, FINDINGS, informed=informed, smoothing=smoothing)
+    for score, i in zip(got, rows, strict=True):
+        same = [j for j in train if sex[j] == sex[i]]
+        own = (labels[same].sum(0) + smoothing * labels[train].mean(0)) / (len(same) + smoothing)
+        if not informed:
+            own[FINDINGS.unseen_index] = own[FINDINGS.seen_index].mean()
+        np.testing.assert_allclose(score, own, atol=1e-12)
+
+
+def test_every_property_names_its_column():
+    table = pd.DataFrame({"view": ["PA", None, "AP"], "age": [39.0, 40.0, 60.0], "sex": ["F", "M", ""],
+                          "source_repo": ["a", "b", "a"]})  # fmt: skip
+    view = property_column(table, "view")
+    assert view[[0, 2]].tolist() == ["PA", "AP"] and pd.isna(view[1])
+    assert property_column(table, "sex").tolist() == ["F", "M", ""]
+    assert property_column(table, "source").tolist() == ["a", "b", "a"]
+    assert len(set(property_column(table, "age"))) == 3  # below 40, from 40 on, from 60 on
+    assert property_column(table, "view").dtype == object
+
+
+def test_label_counts_of_bytes_do_not_run_over():
+    labels = np.ones((2, 300), np.uint8)
+    np.testing.assert_array_equal(label_count(labels), np.full((2, 300), 299))
+    assert label_count(labels).min() >= 0 and label_count(np.zeros((1, 3), np.uint8)).tolist() == [[0, 0, 0]]

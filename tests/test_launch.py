@@ -1,6 +1,8 @@
 """What starts a training in several processes, and what each of them is told, without starting any."""
 
 import json
+import re
+import runpy
 import signal
 import subprocess
 import sys
@@ -187,3 +189,17 @@ def test_the_first_process_alone_speaks(films, fitted, monkeypatch, capsys, rank
     monkeypatch.setenv("RANK", rank)
     launch.main(a_job(films))
     assert len(epochs(capsys)) == lines
+
+
+@pytest.mark.filterwarnings("ignore:'cmdml.launch' found in sys.modules:RuntimeWarning")
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [({"radiographs": "no/such/place"}, "no/such/place"), ({"config": {"gama": 1.0}}, "gama.*did you mean 'gamma'")],
+)
+def test_a_process_that_cannot_train_fails_in_one_sentence(films, monkeypatch, capsys, told, message):
+    monkeypatch.setattr(sys, "argv", ["launch", a_job(films, **told)])
+    with pytest.raises(SystemExit) as stopped:
+        runpy.run_module("cmdml.launch", run_name="__main__")
+    assert stopped.value.code == 1
+    (sentence,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("training stopped. "))
+    assert re.search(message, sentence)

@@ -104,6 +104,9 @@ def test_over_findings_counts_gains_and_leaves_one_out():
     assert got["low"] == pytest.approx(0.05 - 1.96 * sd, abs=0.02)
     assert got["high"] == pytest.approx(0.05 + 1.96 * sd, abs=0.02)
     assert np.isnan(anatomy.over_findings([0.1, np.nan])["low"])
+    two = anatomy.over_findings([0.1, 0.3], 100)
+    assert (two["value"], two["leave_one_low"], two["leave_one_high"]) == pytest.approx((0.2, 0.1, 0.3))
+    assert (two["low"], two["high"]) == pytest.approx((0.1, 0.3))  # each alone is a quarter of the draws
 
 
 def test_share_of_the_ceiling_is_a_ratio_of_means_in_every_draw():

@@ -149,6 +149,7 @@ def test_gain_by_coverage_shows_the_mean_of_a_finding_apart_by_its_neighbour(ax)
     np.testing.assert_allclose(dots["nearest neighbour seen"], [[0.4, 0.2]])
     np.testing.assert_allclose(dots["nearest neighbour unseen, too"], [[0.75, 0.2], [0.4, -0.2]])
     assert list(ax.lines[0].get_ydata()) == [0, 0]  # no gain
+    assert [text.get_text() for text in ax.get_legend().texts] == list(dots)
 
 
 def test_permutations_are_a_line_per_kind_and_design(ax):
@@ -164,5 +165,7 @@ def test_permutations_are_a_line_per_kind_and_design(ax):
                                [[0.47, 0.59], [0.44, 0.60], [0.49, 0.53], [0.46, 0.54]])  # fmt: skip
     np.testing.assert_allclose(largest.get_offsets(), np.transpose([[0.62, 0.60, 0.55, 0.56], ax.get_yticks()]))
     np.testing.assert_allclose(real.get_offsets(), np.transpose([[0.61, 0.63, 0.72, 0.70], ax.get_yticks()]))
+    named = [text.get_text() for text in ax.get_legend().texts]
+    assert named == ["largest of the permutations", "the findings' own signs"]
     low, high = ax.get_ylim()
     assert low < min(ax.get_yticks()) and max(ax.get_yticks()) < high

@@ -50,6 +50,8 @@ def test_quadruples_are_dots_in_their_order_and_their_mean(ax):
     levels = {line.get_label(): list(line.get_ydata()) for line in ax.lines}
     assert levels["mean of all choices"] == pytest.approx([0.02, 0.02])
     assert [0, 0] in levels.values()
+    named = [text.get_text() for text in ax.get_legend().texts]
+    assert named == ["one choice of four unseen findings", "mean of all choices"]
 
 
 def test_nothing_to_draw_is_said(ax):

@@ -7,7 +7,6 @@ from safetensors import safe_open
 from sklearn.metrics import roc_auc_score
 
 from cmdml.findings import KEYS, load_attributes
-from cmdml.sources.label_tables import label_table
 from cmdml.study import never_labelled, truth
 from cmdml.study.anatomy import Scores
 from cmdml.study.never_labelled import SIGNS, NeverScorer
@@ -56,19 +55,6 @@ def by_hand(rotation, scored, method, labels, rows, c, protocol):
             above, pairs = above + (n * roc_auc_score(y, values[q, here, c]) if n else 0), pairs + n
         out += [above / pairs] if pairs else []
     return np.mean(out)
-
-
-def test_a_label_table_is_read_by_image_and_refused_in_a_sentence(tmp_path):
-    file = tmp_path / "labels.csv"
-    file.write_text("image,A,B\nx.png,1,0\ny.png,0,1\n")
-    table = label_table(file, ["y.png", "z.png", "x.png"], ["B"])
-    np.testing.assert_array_equal(table["B"], [1, np.nan, 0])
-    file.write_text("image,A\nx.png,1\nx.png,0\n")
-    with pytest.raises(ValueError, match="x.png is listed twice"):
-        label_table(file, ["x.png"], ["A"])
-    file.write_text("image,A\nx.png,2\n")
-    with pytest.raises(ValueError, match="x.png has A '2'; expected 0 or 1"):
-        label_table(file, ["x.png"], ["A"])
 
 
 def test_emphysema_with_and_without_air_under_the_skin(scores, rotation, scored, root):

@@ -32,6 +32,7 @@ VARIANTS = sorted(PROFILE["variants"])
 # What the evaluation sets beside the main run: its variants, and the committed results of other profiles.
 SWEEPS = ["data/results/sweep-phantom", "data/results/sweep-nih"]  # what the chapter on evidence reads
 TURNED = "data/results/rotation-nih-mini"
+DRAWN = "data/results/rotation-phantom"
 VARIED = "data/results/variants-nih-mini"
 TRUTH = "data/results/truth-nih-mini"
 FURTHER = [f"data/results/{name}" for name in ("truth-nih-mini", "transfer-kermany", "default-nih-mini")]  # chapter 7
@@ -251,11 +252,11 @@ rule ablation:
 rule anatomy:
     input:
         sources("07_anatomy"),
-        [str(file) for folder in [TURNED, *FURTHER] for file in sorted(Path(folder).glob("*.*"))],
+        [str(file) for folder in [TURNED, DRAWN, *FURTHER] for file in sorted(Path(folder).glob("*.*"))],
     output:
         f"{RUN}/notebooks/07_anatomy.ipynb",
     params:
-        values=parameters("07_anatomy", rotation=TURNED),
+        values=parameters("07_anatomy", rotation=TURNED, drawn=DRAWN),
     shell:
         EXECUTE
 

@@ -53,3 +53,21 @@ def test_truths_read_gain_and_positives():
         "Fracture**, never labelled (29 films, all films): told signs 0.58 (0.40–0.60); illness alone 0.60" in lines[4]
     )
     assert len(lines) == 5
+
+
+def test_drawings_have_u_overall_and_within_view_and_the_gain_over_illness():
+    values = {("U", "none"): 0.6, ("U", "view"): 0.55, ("S", "none"): 0.9, ("U", "source"): 0.1}
+    methods = pd.DataFrame([{"method": m, "protocol": p, "metric": metric, "stratum": s, "value": v, **BAND}
+                            for (metric, s), v in values.items() for m in beyond.SCORERS
+                            for p in ("abnormal", "all")])  # fmt: skip
+    methods.loc[methods.protocol == "all", "value"] = 0.99
+    where = {"protocol": "abnormal", "metric": "U", "low": 0.01, "high": 0.09}
+    paired = pd.DataFrame([
+        {"method": "focused", "reference": "mean_of_seen", "stratum": "none", "difference": 0.05, **where},
+        {"method": "focused", "reference": "eszsl", "stratum": "none", "difference": -0.05, **where},
+        {"method": "focused", "reference": "mean_of_seen", "stratum": "view", "difference": 0.02, **where},
+    ])  # fmt: skip
+    table = beyond.drawings({"methods": methods, "paired": paired})
+    assert table.loc["CM-DML, told signs"].tolist() == [
+        "0.60 (0.40–0.60)", "+0.05 (+0.01 to +0.09)", "0.55 (0.40–0.60)", "0.90 (0.40–0.60)"]  # fmt: skip
+    assert table.loc["illness alone", "over illness"] == "–"

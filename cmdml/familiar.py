@@ -24,7 +24,7 @@ class Familiar:
               \Big), \qquad z = V x.
 
     A film of the training has q near 1. A film is *unfamiliar* if q is above ``QUANTILE`` of the validation films.
-    Where from: Tipping and Bishop (1999); as a detector of other inputs, Lee et al. (2018). Fitted by scikit-learn's
+    Where from: Tipping and Bishop (1999); as a detector of other inputs, Lee et al. (2018). Fitted by
     scikit-learn's ``PCA``.
 
     Parameters

@@ -36,7 +36,7 @@ def test_a_good_table_passes_with_and_without_columns_of_a_source():
     (lambda t: t[[*t.columns[:6], "Hernia", "Mass"]], "columns must come in the order"),
     (lambda t: t.assign(last=1), "columns must come in the order"),
     (lambda t: t[:0], "^here: no radiographs are left; check the folder and the filters asked for$"),
-    (lambda t: t.assign(split=["train", "dev", "tune", "test"]), "image b.png has split 'dev'; expected one of 'train'"),
+    (lambda t: t.assign(split=["train", "dev", "tune", "test"]), "image b.png has split 'dev'; expected one of"),
     (lambda t: t.assign(view=["PA", "", "LL", "L"]), "image c.png has view 'LL'; expected one of 'PA', 'AP', ''$"),
     (lambda t: t.assign(sex=["M", "F", "", "f"]), "image d.png has sex 'f'; expected one of 'M', 'F', ''$"),
     (lambda t: t.assign(Hernia=[0, 1, 2, 3]), "image c.png has Hernia '2'; expected one of '0', '1'$"),
@@ -47,7 +47,7 @@ def test_a_good_table_passes_with_and_without_columns_of_a_source():
     (lambda t: t.assign(patient=["1", "2", 3, "4"]), "patient 3 must be text without control characters"),
     (lambda t: t.assign(image=["a.png", "b.png", "", "d.png"]), "row 2 has no image name"),
     (lambda t: t.assign(image=["a.png", "b.png", "b.png", "a.png"]), "image b.png is listed twice"),
-    (lambda t: t.assign(patient=["01", "01", "nan", "nan"]), "image c.png has the patient 'nan', which is no id; give "),
+    (lambda t: t.assign(patient=["01", "01", "nan", "nan"]), "image c.png has the patient 'nan', which is no id"),
     (lambda t: t.assign(patient=["01", " ", "02", "03"]), "image b.png has no patient; give every patient an id"),
 ])  # fmt: skip
 def test_the_first_thing_that_is_wrong_with_a_table_is_named(change, said):
@@ -91,7 +91,8 @@ def a_card(**changes):
 
 def test_a_card_is_read_back_and_its_seal_is_that_of_its_content(tmp_path):
     card, file = a_card(), tmp_path / "card.json"
-    file.write_text(json.dumps(dict(reversed(card.items())), indent=7), encoding="utf-8")  # order and space do not count
+    # order and white space do not count
+    file.write_text(json.dumps(dict(reversed(card.items())), indent=7), encoding="utf-8")
     assert store.read_card(file) == card
     content = {name: value for name, value in card.items() if name != "seal"}
     text = json.dumps(content, sort_keys=True, ensure_ascii=False)
@@ -118,7 +119,7 @@ def test_a_card_that_was_edited_or_is_none_is_refused(tmp_path):
         store.read_card(file)
     for text in ("{", "[]", "{}", '{"format": 2}', "[" * 100_000):
         file.write_text(text)
-        with pytest.raises(ValueError, match=r"card\.json is not the card of a radiograph set .*; prepare the set again"):
+        with pytest.raises(ValueError, match=r"card\.json is not the card of a radiograph set .*; prepare"):
             store.read_card(file)
     file.write_text('{"findings": []}')  # the first format had no number
     with pytest.raises(ValueError, match="has format 1,"):

@@ -236,7 +236,7 @@ def test_the_old_card_goes_first_and_the_new_one_comes_last(tmp_path, monkeypatc
 
 
 def test_one_writer_at_a_time_who_is_named(tmp_path):
-    folder, lock = tmp_path / "deep" / "set", tmp_path / "deep" / "set.lock"
+    folder, lock = tmp_path / "a" / "deep" / "set", tmp_path / "a" / "deep" / "set.lock"
     with writing.only_writer(folder):
         me = f"process {os.getpid()} on {socket.gethostname()}"
         assert lock.read_text() == f"{me}\n"
@@ -285,7 +285,7 @@ def test_who_holds_a_lock_is_a_living_process_or_another(tmp_path, monkeypatch):
     dead.wait()
 
     def holder(text):
-        (tmp_path / "lock").write_text(text)
+        (tmp_path / "lock").write_bytes(text.encode(errors="surrogateescape"))
         descriptor = os.open(tmp_path / "lock", os.O_RDONLY)
         try:
             return writing._holder(descriptor)
@@ -297,3 +297,4 @@ def test_who_holds_a_lock_is_a_living_process_or_another(tmp_path, monkeypatch):
     assert not waited  # of another machine nobody knows
     assert holder(f"process {dead.pid} on {here}\n") == "another process" and 0.1 < sum(waited) < 5
     assert holder("") == "another process"
+    assert holder("who \udcff") == "who \ufffd"  # bytes that are no text

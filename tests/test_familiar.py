@@ -99,3 +99,16 @@ def test_it_is_kept_among_the_tensors_of_a_head():
 def test_half_precision_features_are_read_as_single():
     familiar, others = Familiar.fit(films(300), films(50, seed=1)), torch.from_numpy(films(9, seed=3)).half()
     assert torch.equal(familiar.distance(others), familiar.distance(others.float()))
+
+
+def test_moments_of_many_films_are_not_lost_in_single_precision():
+    learnt = (1000 + np.random.default_rng(0).normal(size=(20_000, 4))).astype(np.float32)
+    familiar = Familiar.fit(learnt, learnt[:50])
+    assert familiar.scale.numpy() == pytest.approx(learnt.astype(float).std(0), rel=1e-6)
+    assert familiar.mean.numpy() == pytest.approx(learnt.astype(float).mean(0), rel=1e-7)
+
+
+def test_a_fit_is_not_changed_afterwards():
+    familiar = Familiar.fit(films(300), films(50, seed=1))
+    with pytest.raises(AttributeError):
+        familiar.noise = torch.zeros(1)

@@ -177,3 +177,10 @@ def test_a_model_is_built_as_its_configuration_says(vectors, monkeypatch):
     names = ("backbone", "weights", "direction", "dim", "hidden", "dropout", "normalize")
     assert made[0] == (vectors, {"features": F} | {name: getattr(CONFIG, name) for name in names})
     assert made[1][1]["features"] is None and made[1][1]["direction"] == "visual_to_semantic"
+
+
+def test_embeddings_that_would_run_code_are_not_opened(tmp_path, vectors):
+    weights, history, _ = saved(tmp_path, vectors)
+    save_run(tmp_path, weights, history, {"scores": np.array([{}], dtype=object)}, {})
+    with pytest.raises(ValueError, match="allow_pickle"):
+        load_run(tmp_path)

@@ -217,9 +217,11 @@ def test_tables_grow_and_give_no_row_away(ran, made, tmp_path, capsys):
         pd.testing.assert_frame_equal(getattr(grown, name), getattr(made, name))
     assert grown.about["runs"] == made.about["runs"] and grown.about["missing"] == made.about["missing"]
     capsys.readouterr()
+    manifest = (out / "manifest.json").read_bytes()
     collect(copied(ran, tmp_path / "d", [("focused", "default", 0)]), out, replicates=20)  # one seed, there are two
     assert f"fewer runs than in {out}, so the rows there stay: focused/default" in capsys.readouterr().out
     pd.testing.assert_frame_equal(read(out).methods, grown.methods)
+    assert (out / "manifest.json").read_bytes() == manifest  # there was nothing to write
 
 
 def test_what_would_be_trained_otherwise_is_not_kept(ran, tmp_path, capsys):

@@ -107,6 +107,17 @@ def test_scores_do_not_depend_on_the_batch(head, films, monkeypatch, batch):
         assert np.abs(film.percentiles - share).max() <= 100 / len(normal)
 
 
+def test_films_are_scored_in_whole_batches(head, films, monkeypatch):
+    scored, score = [], prediction._score
+    monkeypatch.setattr(prediction, "BATCH", 2)
+    monkeypatch.setattr(prediction, "_score", lambda head, films, *rest: scored.append(len(films)) or score(
+        head, films, *rest))  # fmt: skip
+    found = predict(films, head)
+    assert scored == [2, 2, 1] and len(found.films) == 5
+    with pytest.raises(AttributeError):
+        found.films = ()
+
+
 def test_an_unfamiliar_film_says_so_first(head, tmp_path):
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(tmp_path / "noise.png")
     film = predict([tmp_path / "noise.png"], head).films[0]

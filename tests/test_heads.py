@@ -202,3 +202,13 @@ def test_what_extracted_features_is_named(tiny):
     assert about == {name: card[name] for name in ("backbone", "weights", "weights_sha256", "layers")}
     assert heads._backbone(tiny) is None
     assert heads._normal_film(SimpleNamespace(pixels=np.zeros((3, 5))), np.array([0]), None) == {}
+
+
+def test_a_head_on_features_is_built_for_their_number_and_fetches_no_weights(monkeypatch):
+    given, build = [], heads.build_model
+    held = heads.TrainConfig.from_dict
+    monkeypatch.setattr(heads.TrainConfig, "from_dict", lambda values: replace(held(values), weights="imagenet"))
+    monkeypatch.setattr(heads, "build_model", lambda config, vectors, features: given.append(
+        (config.weights, features)) or build(config, vectors, features))  # fmt: skip
+    made = load_head(heads.HEADS / "nih-mini")
+    assert given == [("", len(made.reference["film_mean"]))] and made.config.weights == "imagenet"

@@ -21,7 +21,7 @@ READY   := .venv/ready-$(shell cat requirements.lock pyproject.toml | cksum | cu
 COMMAND := $(BIN)/python -m cmdml.study.command
 
 .DEFAULT_GOAL := help
-.PHONY: help install bench book study sweep rotation plan-nih results readme test torture mutants lint lab clean check-install slides wheels check-book pdf trials
+.PHONY: help install bench heads book study sweep rotation plan-nih results readme test torture mutants lint lab clean check-install slides wheels check-book pdf trials
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):[^#]*## /  make \1|/' | column -t -s '|'
@@ -71,8 +71,13 @@ bench: $(READY)  ## measure this machine into data/results/benchmarks (NIH_1024=
 	$(BIN)/python benchmarks/loss.py --out runs/benchmarks
 	$(BIN)/python benchmarks/bootstrap.py --out runs/benchmarks
 	$(BIN)/python benchmarks/sealing.py --out runs/benchmarks
+	$(BIN)/python benchmarks/features.py --out runs/benchmarks
+	$(BIN)/python benchmarks/scale.py --out runs/benchmarks
 	test -z "$$NIH_1024" || $(BIN)/python benchmarks/prepare.py "$$NIH_1024" --out runs/benchmarks
 	mkdir -p data/results/benchmarks && cp runs/benchmarks/*.json data/results/benchmarks
+
+heads: $(READY)  ## train data/heads/phantom and data/heads/nih-mini again, the two that the repository carries
+	$(BIN)/python data/make_heads.py
 
 trials: $(READY)  ## list the trainings made by hand (runs/trials) by what they change, with S, U and H
 	@$(BIN)/python -m cmdml.study.trials

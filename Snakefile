@@ -32,7 +32,9 @@ VARIANTS = sorted(PROFILE["variants"])
 # What the evaluation sets beside the main run: its variants, and the committed results of other profiles.
 SWEEPS = ["data/results/sweep-phantom", "data/results/sweep-nih"]  # what the chapter on evidence reads
 TURNED = "data/results/rotation-nih-mini"
+DRAWN = "data/results/rotation-phantom"
 VARIED = "data/results/variants-nih-mini"
+TRUTH = "data/results/truth-nih-mini"
 FURTHER = [f"data/results/{name}" for name in ("truth-nih-mini", "transfer-kermany", "default-nih-mini")]  # chapter 7
 OTHERS = sorted(str(p.parent) for p in Path("data/results").glob("*/per_finding.csv")
                 if p.parent.name != PROFILE["name"])
@@ -104,7 +106,7 @@ PYTHON = shlex.quote(sys.executable).replace("{", "{{").replace("}", "}}")
 EXECUTE = PYTHON + " -m cmdml.study.run {input[0]:q} {output[0]:q} {params.values:q}"
 NOTEBOOKS = [f"{RUN}/notebooks/{name}.ipynb" for name in
              ("01_data", "02_semantics", "03_training", "04_evaluation", "05_embeddings", "06_ablation", "07_anatomy",
-              "08_traps")]
+              "08_traps", "09_own_finding")]
 # A training's folder outlives the job that was killed, but only if nothing that went into it has changed.
 RECIPE = ('folder={params.folder:q}; recipe="$(cat {input.made_from:q} | cksum) "{params.values:q}; '
           'test "$(cat "$folder/recipe" 2>/dev/null)" = "$recipe" || {{ rm -rf "$folder"; mkdir -p "$folder"; }}; '
@@ -250,11 +252,11 @@ rule ablation:
 rule anatomy:
     input:
         sources("07_anatomy"),
-        [str(file) for folder in [TURNED, *FURTHER] for file in sorted(Path(folder).glob("*.*"))],
+        [str(file) for folder in [TURNED, DRAWN, *FURTHER] for file in sorted(Path(folder).glob("*.*"))],
     output:
         f"{RUN}/notebooks/07_anatomy.ipynb",
     params:
-        values=parameters("07_anatomy", rotation=TURNED),
+        values=parameters("07_anatomy", rotation=TURNED, drawn=DRAWN),
     shell:
         EXECUTE
 
@@ -269,6 +271,22 @@ rule traps:
         f"{RUN}/notebooks/08_traps.ipynb",
     params:
         values=parameters("08_traps", rotation="data/results/rotation-nih-mini", sweep="data/results/sweep-nih"),
+    shell:
+        EXECUTE
+
+
+# The main run and, for a finding of real films, committed tables.
+rule own_finding:
+    input:
+        sources("09_own_finding"),
+        f"{RUN}/training/embeddings.npz",
+        sorted(map(str, Path(TRUTH).glob("*.*"))),
+    output:
+        f"{RUN}/notebooks/09_own_finding.ipynb",
+    params:
+        values=parameters(
+            "09_own_finding", training=f"{RUN}/training", out=f"{RUN}/own_finding", truth=TRUTH
+        ),
     shell:
         EXECUTE
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from cmdml.files import sealed, write_json
 from cmdml.study.run import environment
 
 
@@ -50,10 +51,8 @@ def measure(methods: dict, repeats: int, items: int = 1, clock=time.perf_counter
 
 
 def report(benchmark: str, rows: list[dict], out: Path | None, **about) -> None:
-    """Print the table; with ``out``, write ``<out>/<benchmark>.json`` with machine, device, versions and commit."""
+    """Print the table; with ``out``, write ``<out>/<benchmark>.json`` with machine, versions and commit, sealed."""
     print(benchmark, json.dumps(about))
     print(pd.DataFrame(rows).to_string(index=False, float_format=lambda x: f"{x:.4g}"), flush=True)
     if out:
-        out.mkdir(parents=True, exist_ok=True)
-        content = {"benchmark": benchmark, **about, "rows": rows, **environment()}
-        (out / f"{benchmark}.json").write_text(json.dumps(content, indent=1) + "\n")
+        write_json(out / f"{benchmark}.json", sealed({"benchmark": benchmark, **about, "rows": rows, **environment()}))

@@ -17,6 +17,7 @@ import matplotlib
 import pandas as pd
 import yaml
 
+from cmdml.files import is_sealed
 from cmdml.study import film_tables
 from cmdml.study.places import resolve
 from cmdml.study.results import manifest_of
@@ -68,10 +69,14 @@ def status(run: Path, names: list[str]) -> str:
 
 
 COLUMNS = {
-    "method": "", "findings": "findings", "images": "images", "seconds": "seconds", "fastest": "fastest",
-    "slowest": "slowest", "per_second": "per second", "images_per_s": "images / s", "ratio": "ratio",
-    "ratio_per_core": "ratio per core", "cpu_ms_per_image": "CPU ms / image", "ms_per_image": "ms / image",
-    "peak_above_imports_mib": "peak memory above imports, MiB", "store_mib": "store, MiB", "gflops": "GFLOP/s",
+    "method": "", "findings": "findings", "images": "images", "films": "films", "seconds": "seconds",
+    "fastest": "fastest", "slowest": "slowest", "per_second": "per second", "images_per_s": "images / s",
+    "ratio": "ratio", "ratio_per_core": "ratio per core", "cpu_ms_per_image": "CPU ms / image",
+    "ms_per_image": "ms / image", "peak_above_imports_mib": "peak memory above imports, MiB",
+    "store_mib": "store, MiB", "gflops": "GFLOP/s",
+    "cpu_s": "processor seconds", "own_mib": "memory of its own, MiB", "resident_mib": "with mapped files, MiB",
+    "grown": "processor time, times", "full_minutes": "112,120 films, minutes",
+    "full_cpu_minutes": "112,120 films, processor minutes", "full_own_mib": "112,120 films, memory of its own, MiB",
     "limit": "share of the limit", "share": "share of the time", "max_difference": "largest difference",
 }  # fmt: skip
 
@@ -83,24 +88,35 @@ def _number(value) -> str:
     return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
 
 
+def _load(samples: list) -> str:
+    """How busy a machine was, one-minute averages: ``4.2 → 5.1``."""
+    return " → ".join(f"{sample[0]:.1f}" for sample in samples)
+
+
 def benchmarks(page: Path) -> None:
     """Fill the page's marked places, one for each table of each file of data/results/benchmarks."""
     for file in sorted((ROOT / "data/results/benchmarks").glob("*.json")):
         if f"<!-- {file.stem} " not in page.read_text(encoding="utf-8"):
             continue  # another page's
         found = json.loads(file.read_text())
+        if "sealed" in found and not is_sealed(found):
+            raise ValueError(f"{file} was edited since it was measured: measure again (make bench)")
         machine, versions = found["machine"], found["versions"]
         code = (found["commit"] or "unknown")[:12] + (", with changes" if found["dirty"] else "")
         where = f"{found.get('device', 'cpu')}; {machine['cpu']}, {machine['cores']} cores, {machine['system']}; "
         where += f"Python {found['python']}, torch {versions['torch']}; code `{code}`; median of {found['repeats']}."
+        where += f" Load of the machine: {_load(found['load'])}." if "load" in found else ""
         for key in ("rows", "growth"):
             if key in found:
                 table = pd.DataFrame(found[key])
                 table = table[[name for name in COLUMNS if name in table]].rename(columns=COLUMNS)
                 shown = table.map(_number)
                 align = ["left" if name == "" else "right" for name in shown]
-                fill(page, f"{file.stem} {key}", shown.to_markdown(index=False, disable_numparse=True, colalign=align) +
-                f"\n\n*{where}*")
+                fill(
+                    page,
+                    f"{file.stem} {key}",
+                    shown.to_markdown(index=False, disable_numparse=True, colalign=align) + f"\n\n*{where}*",
+                )
 
 
 def reliability(page: Path) -> None:

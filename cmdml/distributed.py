@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
@@ -68,13 +69,18 @@ class Team:
 ALONE = Team()
 
 
-def join(accelerator: str = "auto") -> Team:
-    """This process's place among those that ``torch.distributed.run`` started; it waits until all are there."""
+def join(accelerator: str = "auto", patience: timedelta | None = None) -> Team:
+    """This process's place among those that ``torch.distributed.run`` started; it waits until all are there.
+
+    ``patience`` : how long one waits for another before it gives up; None = torch's own, half an hour or less.
+    """
     size = int(os.environ.get("WORLD_SIZE", 1))
     if size == 1:
         return ALONE
     if not dist.is_initialized():
-        dist.init_process_group("nccl" if accelerator != "cpu" and torch.cuda.is_available() else "gloo")
+        dist.init_process_group(
+            "nccl" if accelerator != "cpu" and torch.cuda.is_available() else "gloo", timeout=patience
+        )
     return Team(dist.get_rank(), size)
 
 

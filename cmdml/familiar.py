@@ -10,6 +10,7 @@ from sklearn.decomposition import PCA
 from torch import Tensor
 
 COMPONENTS = 64
+FLOOR = 1e-6  # a direction in which no training film varies makes any film strange, but no distance infinite
 QUANTILE = 0.99  # of validation films that stay below the threshold: one film in a hundred is a false alarm
 
 
@@ -24,7 +25,7 @@ class Familiar:
               \Big), \qquad z = V x.
 
     A film of the training has q near 1. A film is *unfamiliar* if q is above ``QUANTILE`` of the validation films.
-    Where from: Tipping and Bishop (1999); as a detector of other inputs, Lee et al. (2018). Fitted by scikit-learn's
+    Where from: Tipping and Bishop (1999); as a detector of other inputs, Lee et al. (2018). Fitted by
     scikit-learn's ``PCA``.
 
     Parameters
@@ -52,7 +53,8 @@ class Familiar:
         k = min(COMPONENTS, learnt.shape[1] - 1, len(learnt) - 1)
         pca = PCA(k, svd_solver="covariance_eigh").fit((learnt - mean) / scale)
         # the mean of standardised features is 0, so PCA's own mean is left out
-        parts = (mean, scale, pca.components_, pca.explained_variance_, np.array([pca.noise_variance_]))
+        spread = (np.maximum(pca.explained_variance_, FLOOR), np.array([max(float(pca.noise_variance_), FLOOR)]))
+        parts = (mean, scale, pca.components_, *spread)
         parts = [torch.from_numpy(np.array(part, dtype=np.float32)) for part in parts]
         distance = cls(*parts, torch.zeros(1)).distance(torch.from_numpy(validation))
         return cls(*parts, distance.sort().values)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
+import re
 import sys
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -14,22 +14,18 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from tqdm import tqdm
 
-from cmdml import store
 from cmdml.efficientnet import WEIGHTS_SHA256, state_sha256
 from cmdml.extractors import VisualExtractor
-from cmdml.feature_set import FORMAT, FeatureSet, csv_text, write_card
-from cmdml.files import naming, write_text
+from cmdml.feature_set import FORMAT, FeatureSet
+from cmdml.feature_writing import all_there, merge, write_features, write_part
 from cmdml.radiographs import RadiographSet
-from cmdml.writing import clear_unless_files, intact_rows, note_rows, only_writer
 
-__all__ = ["LAYERS", "FeatureSet", "extract", "of_config"]
+__all__ = ["LAYERS", "FeatureSet", "extract", "merge", "of_config"]
 
 # Pooled channels that are kept, the backbone's last block first. Small signs are gone from its 7 x 7 maps: an earlier
 # block, of 14 x 14, is kept beside it. Backbones that are not listed keep their own feature vector.
 LAYERS = {"efficientnet_lite0": {"blocks.6": 320, "blocks.4": 112}}
-_FROM_RADIOGRAPHS = ("name", "title", "source", "licence", "citation", "note", "counts", "made_with", "findings")
 
 
 def extract(
@@ -44,7 +40,8 @@ def extract(
     device: str = "cpu",
     seed: int = 0,
     extractor: VisualExtractor | None = None,
-) -> FeatureSet:
+    shard: tuple[int, int] | None = None,
+) -> FeatureSet | None:
     """Raw features of every radiograph, in evaluation mode: the pooled channels of `LAYERS`.
 
     Batches are appended to ``<folder>.partial``, so memory does not grow with the set, and a run that was killed
@@ -61,6 +58,9 @@ def extract(
     batch_size : 16 is half as fast again as 64 on a processor, whose cache holds its maps; a GPU wants more.
     size : pixels; None = as the radiographs are; smaller ones are averaged down, nothing is enlarged.
     extractor : a network of one's own, in evaluation mode; ``backbone`` then only names it.
+    shard : (k, n): only part k, from 0, of n, for one of n processes on one or several machines that share the folder.
+        The process that writes the last part puts them together (:func:`merge`) and returns the set; the others return
+        None. The set is bit-identical with one that a single process wrote.
 
     Raises
     ------
@@ -76,22 +76,34 @@ def extract(
         torch.manual_seed(seed)
         extractor = extractor if own else VisualExtractor(backbone, weights).eval()
     about = provenance(extractor, backbone, "" if own else weights, None if own else seed) | {"size": size}
-    layers = {"last": extractor.features} if own else about["layers"]
-    about |= {"layers": layers, "radiographs_sha256": radiographs.card["sha256"]}
-    key = hashlib.sha256(json.dumps([FORMAT, about], sort_keys=True).encode()).hexdigest()
-    if (present := _present(folder, key)) is not None:
+    about = _keyed(about, radiographs, {"last": extractor.features} if own else about["layers"])
+    if (present := _present(folder, about["key"])) is not None:
         return present
     radiographs.verify()
-    shape, read = (len(radiographs), sum(layers.values())), _reader(extractor.to(device), [*layers][1:], size, device)
-    with naming(folder), only_writer(folder):
-        partial = _continued(folder, f"{key} {batch_size} {device}")
-        with _all_cores():
-            _append(partial / "features.safetensors", shape, lambda rows: read(radiographs.pixels[rows]), batch_size,
-                    progress)  # fmt: skip
-        card = {name: radiographs.card[name] for name in _FROM_RADIOGRAPHS if name in radiographs.card}
-        card |= {"columns": store.column_kinds(radiographs.table), **about, "key": key}
-        _publish(partial, folder, csv_text(radiographs.table), card)
-    return FeatureSet.load(folder)
+    read = _reader(extractor.to(device), [*about["layers"]][1:], size, device)
+    job = (about, batch_size, torch.device(device).type, lambda rows: read(radiographs.pixels[rows]), progress)
+    with _all_cores():
+        if shard is None:
+            write_features(radiographs, folder, *job)
+            return FeatureSet.load(folder)
+        write_part(radiographs, folder, shard, *job)
+    return _last(radiographs, folder, shard[1], about["key"])
+
+
+def _keyed(about: dict, radiographs, layers: dict) -> dict:
+    """What is extracted from what, with a hash of it all."""
+    about |= {"layers": layers, "radiographs_sha256": radiographs.card["sha256"]}
+    return about | {"key": hashlib.sha256(json.dumps([FORMAT, about], sort_keys=True).encode()).hexdigest()}
+
+
+def _last(radiographs, folder: Path, parts: int, key: str) -> FeatureSet | None:
+    """The set, if this process wrote the last part or another has put them together; else None."""
+    if all_there(folder, parts):
+        try:
+            return merge(radiographs, folder, parts)
+        except (BlockingIOError, FileNotFoundError):
+            pass  # another process saw them, too, and is putting them together or has just done so
+    return _present(folder, key)
 
 
 def of_config(radiographs, config, folder, **options):
@@ -137,16 +149,6 @@ def _present(folder: Path, key: str) -> FeatureSet | None:
     return present if present.card.get("key") == key else None
 
 
-def _continued(folder: Path, request: str) -> Path:
-    """``<folder>.partial``: what an interrupted run of the same request left there, or emptied."""
-    partial = folder.with_name(folder.name + ".partial")
-    clear_unless_files(partial)
-    if not ((partial / "request").is_file() and (partial / "request").read_bytes() == request.encode()):
-        shutil.rmtree(partial, ignore_errors=True)
-        write_text(partial / "request", request)
-    return partial
-
-
 def _reader(extractor, earlier: list[str], size: int, device: str) -> Callable[[np.ndarray], np.ndarray]:
     """Pixels (B, H, W) uint8 -> features (B, F) float16."""
     kept = []
@@ -167,30 +169,6 @@ def _reader(extractor, earlier: list[str], size: int, device: str) -> Callable[[
     return read
 
 
-def _append(path: Path, shape: tuple[int, int], read, batch_size: int, progress: bool) -> None:
-    """Write a safetensors file batch by batch, from the last whole batch of an interrupted run on."""
-    header = {"features": {"dtype": "F16", "shape": shape, "data_offsets": [0, 2 * shape[0] * shape[1]]}}
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
-    start, row = 8 + len(text), 2 * shape[1]
-    done = intact_rows(path, start, row, shape[0])
-    with open(path, "r+b" if path.exists() else "w+b") as file:
-        done -= done % batch_size if done < shape[0] else 0  # the same batches as without interruption
-        file.write(len(text).to_bytes(8, "little") + text)
-        file.truncate(start + done * row)
-        file.seek(start + done * row)
-        with tqdm(total=shape[0], initial=done, unit=" films", desc="features", disable=not progress) as bar:
-            for first in range(done, shape[0], batch_size):
-                features = read(slice(first, first + batch_size))
-                if not np.isfinite(features).all():
-                    raise ValueError(f"{path}: a feature of films {first} to {first + batch_size} is not finite")
-                note_rows(path, first, features)
-                file.write(features.tobytes())
-                file.flush()
-                os.fsync(file.fileno())  # so that the length never runs ahead of the features
-                bar.update(len(features))
-
-
 @contextmanager
 def _all_cores():
     """As many torch threads as cores, unless the user said how many."""
@@ -203,20 +181,16 @@ def _all_cores():
         torch.set_num_threads(before)
 
 
-def _publish(partial: Path, folder: Path, table: str, card: dict) -> None:
-    """Finish the set and give it its name; files of an older one are replaced, the card, which makes the set, last."""
-    write_text(partial / "table.csv", table)
-    write_card(partial / "card.json", card, partial / "features.safetensors", partial / "table.csv")
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "card.json").unlink(missing_ok=True)
-    for name in ("features.safetensors", "table.csv", "card.json"):
-        os.replace(partial / name, folder / name)
-    shutil.rmtree(partial)
+def main(radiographs: str, folder: str, backbone: str, weights: str = "", shard: str = "") -> None:
+    """``python -m cmdml.features RADIOGRAPHS FOLDER BACKBONE [WEIGHTS [K/N]]``: one job, so trainings need not race.
 
-
-def main(radiographs: str, folder: str, backbone: str, weights: str = "") -> None:
-    """``python -m cmdml.features RADIOGRAPHS FOLDER BACKBONE [WEIGHTS]``: one job, so that trainings need not race."""
-    extract(RadiographSet.load(radiographs), place(folder, backbone, weights), backbone=backbone, weights=weights)
+    ``K/N``: part K, from 0, of N, for a job of its own; the last of them puts the parts together.
+    """
+    if shard and not re.fullmatch(r"\d+/\d+", shard):
+        raise ValueError(f"shard {shard!r}: expected part and number of parts, such as 0/4 for the first of four")
+    at = place(folder, backbone, weights)
+    part = tuple(map(int, shard.split("/"))) if shard else None
+    extract(RadiographSet.load(radiographs), at, backbone=backbone, weights=weights, shard=part)
 
 
 if __name__ == "__main__":

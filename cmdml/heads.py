@@ -152,7 +152,7 @@ def make_head(run, data, folder, *, semantics: str, semantic_model: str, name: s
     """
     run, folder, trained = Path(run), Path(folder), load_run(run)
     held = json.loads((run / "config.json").read_text(encoding="utf-8"))
-    if held["data_sha256"] != data.card["sha256"]:
+    if held.get("features_sha256", held["data_sha256"]) != data.card["sha256"]:
         raise ValueError(f"{run} was trained on other films than {data.folder} holds: give those, or train again")
     config = TrainConfig.from_dict(held["config"])
     if (config.tune == "frozen") != (data.pixels.ndim == 2):
@@ -168,7 +168,7 @@ def make_head(run, data, folder, *, semantics: str, semantic_model: str, name: s
     kept = normal[np.linspace(0, len(normal) - 1, min(NORMALS, len(normal))).round().astype(int)]
     visual = torch.from_numpy(trained.embeddings["visual"][[place[row] for row in kept.tolist()]])
     familiar = Familiar.fit(_features(trained.model, data, learnt), _features(trained.model, data, val))
-    reference = {"normal_visual": visual, **_words(semantics, semantic_model), **familiar.tensors()}
+    reference = {"normal_visual": visual, **words_reference(semantics, semantic_model), **familiar.tensors()}
     reference |= _normal_film(data, learnt[~labels[learnt].any(1)], normal_film)
     card = {
         "name": name, "notice": NOTICE, "size": data.size, "semantics": semantics, "semantic_model": semantic_model,
@@ -209,7 +209,7 @@ def _features(model: CMDML, data, rows: np.ndarray, batch_size: int = 256) -> np
     return torch.cat(parts).numpy()
 
 
-def _words(semantics: str, model: str) -> dict[str, Tensor]:
+def words_reference(semantics: str, model: str) -> dict[str, Tensor]:
     """The vectors of which words of one's own are made, for runs that were told words."""
     if semantics == "signs_text":
         told = text_vectors(list(attribute_sentences().values()), model).double()

@@ -1,4 +1,4 @@
-"""Starts a training in several processes, and is what each of them runs: see :mod:`cmdml.distributed`."""
+"""Starts a training (:mod:`cmdml.distributed`), or the extraction of features, in several processes; runs in each."""
 
 from __future__ import annotations
 
@@ -9,9 +9,13 @@ import signal
 import subprocess
 import sys
 from dataclasses import asdict
+from datetime import timedelta
 from pathlib import Path
 
+from cmdml import features
 from cmdml.config import TrainConfig
+from cmdml.distributed import join
+from cmdml.feature_set import FeatureSet
 from cmdml.findings import SeenUnseen, findings_of
 from cmdml.radiographs import RadiographSet, partition
 from cmdml.semantics import semantic_vectors
@@ -41,6 +45,39 @@ def launch(job: dict, devices: int = 2, nodes: int = 1) -> Path:
     """
     config = job["config"]
     job = job | {"config": asdict(config) if isinstance(config, TrainConfig) else config}
+    _run(job, devices, nodes)
+    return Path(job["out"])
+
+
+def extract(radiographs, folder, *, devices: int = 2, nodes: int = 1, **options) -> FeatureSet:
+    """Extract features in ``devices`` processes on each of ``nodes`` machines that share the folder, a part each.
+
+    Parameters
+    ----------
+    radiographs : path
+        Folder of a set.
+    folder : path
+        As in :func:`cmdml.features.extract`, as are ``options``; with ``device="cuda"`` every process takes a GPU.
+    devices, nodes : int
+        As in :func:`launch`.
+
+    Returns
+    -------
+    FeatureSet
+        Bit-identical with one that a single process wrote. Killed, the same call goes on where each part was.
+
+    Raises
+    ------
+    ValueError
+        If a process failed, in the words of the first that did.
+    """
+    _run({"radiographs": str(radiographs), "features": str(folder), "options": options}, devices, nodes)
+    return FeatureSet.load(folder)
+
+
+def _run(job: dict, devices: int, nodes: int) -> None:
+    """One process of :func:`main` for each device; ValueError in the words of the first that failed."""
+    what = _kind(job)
     where = ["--standalone"] if nodes == 1 else [
         f"--nnodes={nodes}", f"--node-rank={os.environ['NODE_RANK']}", f"--master-addr={os.environ['MASTER_ADDR']}"
     ]  # fmt: skip
@@ -53,15 +90,14 @@ def launch(job: dict, devices: int = 2, nodes: int = 1) -> Path:
         try:
             for line in child.stdout:
                 said.append(line.rstrip())
-                if line.startswith("epoch"):
+                if line.startswith(("epoch", "part")):
                     print(line.rstrip(), flush=True)
         finally:
             if child.poll() is None:
                 child.terminate()
     if child.returncode:
-        reasons = [line for line in said if line.startswith("training stopped. ")]
-        raise ValueError(reasons[0] if reasons else "a process of the training ended: " + " / ".join(said[-3:]))
-    return Path(job["out"])
+        reasons = [line for line in said if line.startswith(f"{what} stopped. ")]
+        raise ValueError(reasons[0] if reasons else f"a process of the {what} ended: " + " / ".join(said[-3:]))
 
 
 def _die_with_parent() -> None:
@@ -71,8 +107,26 @@ def _die_with_parent() -> None:
 
 
 def main(text: str) -> None:
-    """One process of a training: ``job`` as JSON."""
+    """One process of a training or an extraction: ``job`` as JSON."""
     job = json.loads(text)
+    {"training": _train, "extraction": _extract_part}[_kind(job)](job)
+
+
+def _kind(job: dict) -> str:
+    return "extraction" if "features" in job else "training"
+
+
+def _extract_part(job: dict) -> None:
+    team = join("cpu", timedelta(days=7))  # parts of slow machines are waited for
+    options = {"progress": False, **job["options"]}
+    if options.get("device") == "cuda":
+        options["device"] = f"cuda:{os.environ.get('LOCAL_RANK', 0)}"
+    features.extract(RadiographSet.load(job["radiographs"]), job["features"], **options, shard=(team.rank, team.size))
+    print(f"part {team.rank} of {team.size} is done", flush=True)
+    team.wait()  # whoever wrote the last part has put them together
+
+
+def _train(job: dict) -> None:
     radiographs = RadiographSet.load(job["radiographs"])
     findings = SeenUnseen(radiographs.findings, tuple(job["unseen"]))
     told = {"model": job["semantic_model"]} if job.get("semantic_model") else {}
@@ -89,5 +143,5 @@ if __name__ == "__main__":
     try:
         main(sys.argv[1])
     except (ValueError, OSError) as error:
-        print(f"training stopped. {error}", flush=True)
+        print(f"{_kind(json.loads(sys.argv[1]))} stopped. {error}", flush=True)
         sys.exit(1)

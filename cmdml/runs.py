@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 from cmdml.feature_set import FeatureSet
+from cmdml.features import place
 from cmdml.files import SEAL, sha256
 from cmdml.heads import FORMAT, HEADS, Head, load_head, make_head
 from cmdml.names import nearest
@@ -71,16 +72,19 @@ def _head_of(training: Path) -> Head:
 def _films_of(training: Path, asked: dict):
     """The films of a training: features, or radiographs; where its manifest says, or beside it."""
     root = HEADS.parents[1] / asked.get("run_dir", "")
-    sha = json.loads((training / "config.json").read_text(encoding="utf-8"))["data_sha256"]
-    for run_dir in (*training.parents[:3], root):
-        for kind, name in ((FeatureSet, "features"), (RadiographSet, "radiographs")):
-            try:
-                found = kind.load(run_dir / name)
-            except (FileNotFoundError, ValueError):
-                continue
-            if found.card["sha256"] == sha:
-                return found
-    raise FileNotFoundError(f"the films of {training} are gone (radiographs or features in {root}): prepare them again")
+    held = json.loads((training / "config.json").read_text(encoding="utf-8"))
+    config, kind = held["config"], RadiographSet
+    names = ["radiographs"]
+    if config["tune"] == "frozen":
+        kind, names = FeatureSet, [place("features", config["backbone"], config["weights"]), "features"]
+    for folder in (run_dir / name for run_dir in (*training.parents[:3], root) for name in names):
+        try:
+            found = kind.load(folder)
+        except (FileNotFoundError, ValueError):
+            continue
+        if found.card["sha256"] == held.get("features_sha256", held["data_sha256"]):
+            return found
+    raise FileNotFoundError(f"the films of {training} are gone ({names[0]} in {root}): prepare them again")
 
 
 def _format(folder: Path) -> str | None:

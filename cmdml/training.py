@@ -97,6 +97,7 @@ def fit(
     partition.radiographs.verify()  # nobody changed what is about to be learnt
     if (out / SEAL).exists():
         claim(out, partition, vectors, config)
+        (out / "checkpoint.safetensors").unlink(missing_ok=True)  # of one that was killed just after its last write
         return load_run(out)
     with naming(out), nullcontext() if team.rank else only_writer(out):
         with team.first():  # one process claims the folder, the others see that it is theirs

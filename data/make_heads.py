@@ -1,6 +1,7 @@
 """Train and write the two heads that this repository carries.
 
     python data/make_heads.py [phantom] [nih-mini]
+    make heads
 
 ``phantom``: the small network on 8,000 phantoms of 64 px, as ``profiles/phantom.yaml`` trains it. ``nih-mini``: a head
 on the committed features of real films (``data/features``), as ``profiles/nih-mini.yaml`` trains it. Both are told
@@ -98,6 +99,11 @@ def readme(card: dict) -> str:
     return "\n".join(lines)
 
 
+def command(name: str) -> str:
+    """What makes one head, as its card and page print it; ``make heads`` runs it for both."""
+    return f"python data/make_heads.py {name}"
+
+
 def make(name: str) -> None:
     """Train (or open) and write ``data/heads/<name>``."""
     profile, folder = run.load_profile(name), run.resolve("runs/heads") / name
@@ -108,7 +114,7 @@ def make(name: str) -> None:
     asked = run.notebook_parameters(plan.TRAINING, {"parameters": parameters})
     config, _ = plan.training_config({k: v for k, v in asked.items() if k != "out"} | {"precision": "32-true"})
     trained = fit(partition(data, findings), vectors, config, folder / "training", accelerator="cpu")
-    about = {"command": f"python data/make_heads.py {name}", "measured": measured(trained.out, data, findings)}
+    about = {"command": command(name), "measured": measured(trained.out, data, findings)}
     about["val_seen_auroc"] = float(trained.history["val_seen_auroc"].max())
     head = make_head(trained.out, data, HEADS / name, semantics=SEMANTICS, semantic_model=parameters["semantic_model"],
                      name=name, about=about, readme=readme,

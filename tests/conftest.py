@@ -5,9 +5,11 @@ import pandas as pd
 import pytest
 import torch
 
+from cmdml.config import TrainConfig
 from cmdml.files import sealed, sha256, write_json
 from cmdml.findings import KEYS, split_findings
 from cmdml.radiographs import partition, write_radiographs
+from cmdml.run_folder import build_model, claim, save_run
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -50,6 +52,21 @@ def make_tiny(folder, n=400, size=64, seed=0):
     return write_radiographs(
         folder, table=table, size=size, fill=fill, card=card | {"findings": list(KEYS), "made_with": {}}
     )
+
+
+def make_training(folder, data, vectors, **changes):
+    """A finished training of ``data`` with random weights and embeddings; nothing is learnt."""
+    parts, config = partition(data, split_findings(KEYS)), TrainConfig(
+        **{"backbone": "small_cnn", "dim": 6, "hidden": 0, "epochs": 1} | changes)  # fmt: skip
+    claim(folder, parts, vectors, config)
+    torch.manual_seed(0)
+    model = build_model(config, vectors, data.pixels.shape[1] if config.tune == "frozen" else None)
+    index = np.concatenate([parts.val, parts.test])[::-1]
+    visual = np.random.default_rng(0).normal(size=(len(index), 6)).astype(np.float32)
+    embeddings = {"index": index, "visual": visual, "scores": np.zeros((len(index), len(KEYS)), np.float32)}
+    weights = {name: value.contiguous() for name, value in model.state_dict().items()}
+    save_run(folder, weights, pd.DataFrame({"epoch": [1]}), embeddings, {})
+    return folder
 
 
 @pytest.fixture(scope="session")

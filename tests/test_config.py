@@ -44,6 +44,36 @@ def test_the_sentence_says_what_is_wrong(values, message):
         TrainConfig(**values)
 
 
+def test_the_defaults_are_those_of_every_committed_run():
+    """A default that moved would change every run that does not name it."""
+    assert dataclasses.asdict(TrainConfig()) == {
+        "objective": "focused", "gamma": 2.0, "alpha": 0.75, "tau": 1.0, "margin": None, "direction": "joint",
+        "backbone": "densenet121", "weights": "", "tune": "all", "dim": 128, "hidden": 256, "dropout": 0.0,
+        "normalize": True, "epochs": 20, "batch_size": 64, "lr": 1e-3, "weight_decay": 0.05, "semantic_decay": None,
+        "warmup_epochs": 1.0, "patience": 0, "augment": True, "precision": "auto", "compile": False, "seed": 0,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "lowest", "below", "highest", "above"),
+    [
+        ("gamma", 0.0, -1e-9, 1e6, None), ("alpha", 0.0, -1e-9, 1.0, 1 + 1e-9), ("tau", 1e-9, 0.0, 1e6, None),
+        ("margin", 0.0, -1e-9, 1e6, None), ("dropout", 0.0, -1e-9, 1 - 1e-9, 1.0), ("dim", 1, 0, 10**6, None),
+        ("hidden", 0, -1, 10**6, None), ("epochs", 1, 0, 10**6, None), ("batch_size", 1, 0, 10**6, None),
+        ("lr", 1e-9, 0.0, 1e6, None), ("weight_decay", 0.0, -1e-9, 1e6, None), ("patience", 0, -1, 10**6, None),
+        ("semantic_decay", 0.0, -1e-9, 1e6, None), ("warmup_epochs", 0.0, -1e-9, 1e6, None),
+        ("seed", 0, -1, 2**40 - 1, 2**40),
+    ],
+)  # fmt: skip
+def test_ranges_end_where_they_say(name, lowest, below, highest, above):
+    for value in (lowest, highest):
+        assert getattr(TrainConfig(**{name: value}), name) == value
+    for value in (below, above):
+        if value is not None:
+            with pytest.raises(ValueError, match=f"^{name} must be"):
+                TrainConfig(**{name: value})
+
+
 def test_whole_numbers_become_numbers_and_tuples_lists():
     config = TrainConfig(gamma=3, hidden=(4, 2))
     assert isinstance(config.gamma, float) and config.hidden == [4, 2]

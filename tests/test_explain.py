@@ -76,3 +76,14 @@ def test_the_picture_is_written_whole_and_names_are_checked(head, film, tmp_path
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "heat.png"]
     with pytest.raises(ValueError, match="did you mean 'occlusion'"):
         heat(head, film, head.model.semantic_vectors[0], "oclusion")
+
+
+@pytest.mark.parametrize("name", ["heat", "heat.pdf", "heat.svg"])
+def test_whatever_its_name_the_picture_is_a_png(head, film, tmp_path, name):
+    Image.fromarray(film).save(tmp_path / "a.png")
+    found = predict(tmp_path / "a.png", head)
+    out = write_heatmap(found, tmp_path / "a.png", "Mass", tmp_path / name, "gradcam")
+    assert out == tmp_path / name
+    with Image.open(out) as picture:
+        assert picture.format == "PNG"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", name]

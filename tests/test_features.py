@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 import torch
 from conftest import make_tiny
-from safetensors.numpy import load_file, save_file
 
 from cmdml import features as module
 from cmdml.efficientnet import WEIGHTS_SHA256, state_sha256
 from cmdml.extractors import VisualExtractor
-from cmdml.features import FeatureSet, extract
+from cmdml.features import extract
 from cmdml.findings import KEYS
 
 QUIET = {"batch_size": 8, "progress": False}
@@ -210,70 +209,6 @@ def test_features_that_are_not_finite_are_refused(films, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "_reader", reader)
     with pytest.raises(ValueError, match="films 0 to 8 is not finite"):
         extract(films, tmp_path / "features", **QUIET)
-
-
-@pytest.mark.parametrize("name", ["features.safetensors", "table.csv", "card.json"])
-@pytest.mark.parametrize("at", [0.5, -2])
-def test_a_flipped_bit_is_refused(whole, tmp_path, name, at):
-    folder = copied(whole, tmp_path / "features")
-    data = bytearray((folder / name).read_bytes())
-    data[int(at * len(data)) if at == 0.5 else at] ^= 1
-    (folder / name).write_bytes(data)
-    with pytest.raises(ValueError, match="changed after the features were extracted|not the card of|no JSON in UTF-8"):
-        FeatureSet.load(folder)
-
-
-@pytest.mark.parametrize("name", ["features.safetensors", "table.csv", "card.json"])
-def test_a_missing_file_is_named(whole, tmp_path, name):
-    folder = copied(whole, tmp_path / "features")
-    (folder / name).unlink()
-    with pytest.raises(FileNotFoundError, match=name):
-        FeatureSet.load(folder)
-
-
-def reseal(folder, **changes):
-    card = json.loads((folder / "card.json").read_text()) | changes
-    module.write_card(folder / "card.json", card, folder / "features.safetensors", folder / "table.csv")
-
-
-@pytest.mark.parametrize(
-    ("tensors", "message"),
-    [
-        ({"features": np.zeros((27, 432), np.float16)}, r"expected \(28, 432\) float16, got \(27, 432\)"),
-        ({"features": np.zeros((28, 432), np.float32)}, "got .* float32"),
-        ({"pixels": np.zeros((28, 432), np.float16)}, "holds no features"),
-    ],
-)
-def test_features_of_another_shape_are_refused_though_sealed(whole, tmp_path, tensors, message):
-    folder = copied(whole, tmp_path / "features")
-    save_file(tensors, folder / "features.safetensors")
-    reseal(folder)
-    with pytest.raises(ValueError, match=message):
-        FeatureSet.load(folder)
-
-
-def test_another_format_is_refused(whole, tmp_path):
-    folder = copied(whole, tmp_path / "features")
-    card = json.loads((folder / "card.json").read_text())
-    (folder / "card.json").write_text(json.dumps(card | {"format": 2}))
-    with pytest.raises(ValueError, match="has format 2, this version reads 1"):
-        FeatureSet.load(folder)
-
-
-def test_a_stem_carries_the_same_features_and_may_share_a_table(films, whole, tmp_path):
-    saved = whole.save(tmp_path / "films-v1.5", terms="free")
-    assert sorted(p.name for p in tmp_path.iterdir()) == [f"films-v1.5.{s}" for s in ("csv", "json", "safetensors")]
-    assert np.array_equal(saved.pixels, whole.pixels) and saved.table.equals(whole.table)
-    assert saved.card["terms"] == "free" and saved.card["key"] == whole.card["key"]
-    assert saved.card["sha256"] == whole.card["sha256"]
-    assert list(load_file(tmp_path / "films-v1.5.safetensors")) == ["features"]
-    shared = saved.save(tmp_path / "twin", table="films-v1.5.csv")
-    assert not (tmp_path / "twin.csv").exists() and np.array_equal(shared.pixels, whole.pixels)
-    (tmp_path / "films-v1.5.csv").write_text("other\n")
-    with pytest.raises(ValueError, match="is not the table of these features"):
-        whole.save(tmp_path / "third", table="films-v1.5.csv")
-    with pytest.raises(ValueError, match=r"films-v1\.5\.csv changed"):
-        FeatureSet.load(tmp_path / "twin")
 
 
 def test_a_network_of_one_s_own_is_told_by_its_weights(films, tmp_path):

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from film_files import dicom, jpeg, phantoms
 from PIL import Image
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence
 
 from cmdml.films import find_films, read_film
 from cmdml.sources.decoding import decode
@@ -137,3 +139,91 @@ def test_a_folder_gives_its_films_by_name(film, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(FileNotFoundError, match="holds no film"):
         find_films([tmp_path / "empty"])
+
+
+def lut(values, bits):
+    """A look-up table as DICOM holds it: entry v is what v becomes."""
+    table = Dataset()
+    table.LUTDescriptor = [len(values), 0, bits]
+    table.LUTData = np.asarray(values, "<u2").tobytes()
+    table.ModalityLUTType = "US"
+    return Sequence([table])
+
+
+def test_dicom_with_a_modality_table_is_windowed_on_the_table_s_scale(film, tmp_path):
+    """The window is given in what the table returns, 0 to 65,535, and so are black and white."""
+    becomes = np.arange(256) * 120 + 9_000
+    low, high = becomes[0], becomes[-1]
+    tags = {"window": ((low + high + 1) / 2, high - low + 1), "bits": 8}
+    read = read_film(dicom(tmp_path / "a.dcm", film, **tags, ModalityLUTSequence=lut(becomes, 16)), 128)
+    assert np.abs(read.pixels.astype(int) - film).max() <= 1
+    assert "its window: grey values from 0 to 65535" in read.notes[0]
+    narrow = {"window": ((low + high + 1) / 2, (high - low) / 2 + 1), "bits": 8}
+    half = read_film(dicom(tmp_path / "b.dcm", film, **narrow, ModalityLUTSequence=lut(becomes, 16)), 128)
+    wanted = np.clip((film - 127.5) * 2 + 127.5, 0, 255)
+    assert np.abs(half.pixels - wanted).max() <= 1
+
+
+@pytest.mark.filterwarnings("ignore:Applying a VOI LUT on a float")  # of whole numbers
+def test_dicom_with_a_table_of_its_own_for_display_is_read_through_it(film, tmp_path):
+    becomes = np.sqrt(np.arange(256) / 255) * 1023
+    path = dicom(tmp_path / "a.dcm", film, bits=8, VOILUTSequence=lut(np.rint(becomes), 10))
+    read = read_film(path, 128)
+    assert np.abs(read.pixels - becomes[film] / 1023 * 255).max() <= 1
+    assert "its look-up table: grey values from 0 to 1023" in read.notes[0]
+
+
+def test_dicom_of_signed_values_has_black_below_zero(film, tmp_path):
+    signed = (film.astype(np.int16) - 128) * 16  # -2,048 to 2,032 of -2,048 to 2,047
+    window = (0.5 - 8, 255 * 16 + 1)
+    read = read_film(dicom(tmp_path / "a.dcm", signed, window=window, PixelRepresentation=1), 128)
+    assert np.abs(read.pixels.astype(int) - film).max() <= 1
+    assert "grey values from -2048 to 2047" in read.notes[0]
+
+
+def test_dicom_with_half_a_window_has_none(film, tmp_path):
+    for name in ("WindowCenter", "WindowWidth"):
+        read = read_film(dicom(tmp_path / f"{name}.dcm", film, bits=8, **{name: 40.0}), 128)
+        assert "no window, from the smallest to the largest value" in read.notes[0]
+
+
+def test_dicom_in_colour_is_grey_where_its_colours_are_equal(film, tmp_path):
+    colour = np.stack([film] * 3, 2)
+    tags = {"bits": 8, "kind": "RGB", "SamplesPerPixel": 3, "PlanarConfiguration": 0, "BitsAllocated": 8}
+    path = dicom(tmp_path / "a.dcm", film, **tags, PixelData=colour.tobytes())
+    assert np.array_equal(read_film(path, 128).pixels, film) and not read_film(path, 128).warnings
+
+
+@pytest.mark.parametrize(("span", "warned"), [(31, True), (32, False)])
+def test_grey_values_that_span_less_than_an_eighth_are_doubted(tmp_path, span, warned):
+    grey = np.linspace(40, 40 + span, 64 * 64).round().astype(np.uint8).reshape(64, 64)
+    assert bool(read_film(save(tmp_path / "a.png", grey), 64).warnings) == warned
+
+
+def test_a_film_as_large_as_the_network_s_is_kept_as_it_is(film, tmp_path):
+    read = read_film(save(tmp_path / "a.png", film), 128)
+    assert np.array_equal(read.pixels, film) and not read.warnings
+
+
+@pytest.mark.parametrize(("spread", "warned"), [(8, False), (9, True)])
+def test_colours_may_differ_by_what_a_jpeg_does_to_grey(film, tmp_path, spread, warned):
+    colour = np.stack([np.minimum(film, 200)] * 3, 2)
+    colour[5, 5, 1] += spread
+    read = read_film(save(tmp_path / "a.png", colour), 128)
+    assert bool(read.warnings) == warned
+    assert np.array_equal(read.pixels, np.asarray(Image.fromarray(colour).convert("L")))
+
+
+def test_palettes_and_black_and_white_are_read(film, tmp_path):
+    palette = Image.fromarray(film).convert("P")
+    assert np.array_equal(read_film(save(tmp_path / "a.png", palette), 128).pixels, film)
+    half = Image.fromarray(film).convert("1")
+    assert np.array_equal(read_film(save(tmp_path / "b.png", half), 128).pixels, np.asarray(half.convert("L")))
+
+
+def test_negative_and_endless_grey_values_are_refused(film, tmp_path):
+    for name, value in (("a", -1.0), ("b", np.nan), ("c", 65_536.0)):
+        values = film.astype(np.float32)
+        values[3, 3] = value
+        with pytest.raises(ValueError, match=rf"{name}\.tif holds grey values from .*; save it with 8 or 16 bits"):
+            read_film(save(tmp_path / f"{name}.tif", values), 64)

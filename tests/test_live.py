@@ -229,7 +229,29 @@ def test_data_of_the_page_are_those_of_the_repository(live):
     code = [path.read_text().splitlines() for path in PAGE.glob("*.js") if path.name in ("net.js", "live.js")]
     assert sum(map(len, code)) <= 500
     results = json.loads((ROOT / "data/results/live/page.json").read_text())
-    assert results["quality"] == live["quality"] and results["experiments"] == live["experiments"]
+    for name in ("quality", "pointing", "experiments", "heads"):
+        assert results[name] == live[name], name
+
+
+def test_page_and_numbers_are_of_one_build():
+    results = json.loads((ROOT / "data/results/live/page.json").read_text())
+    assert {"weights-signs.js", "weights-description.js", "weights-shuffled.js"} < results["files"].keys()
+    assert results["files"] == {name: sha256(PAGE / name) for name in results["files"]}, "python book/live/build.py"
+    made = {path.name for pattern in ("weights-*.js", "*.jpg") for path in PAGE.glob(pattern)}
+    assert made == results["files"].keys()
+    assert len(set(results["trainings"].values())) == 4 and not results["dirty"]
+
+
+def test_weights_of_the_page_are_those_of_the_shipped_heads():
+    for source, folder in {"phantom": "phantom", "real": "nih-mini"}.items():
+        model, page = load_head(ROOT / "data/heads" / folder).model, unpacked("signs")
+        parts = {"visual": model.visual_regression, "semantic": model.semantic_regression}
+        for part, module in parts.items() if source == "phantom" else [("semantic", parts["semantic"])]:
+            layers = [layer for layer in module if isinstance(layer, torch.nn.Linear)]
+            for i, layer in enumerate(layers):
+                for name in ("weight", "bias"):
+                    held = getattr(layer, name).detach().numpy().astype(np.float16)
+                    assert np.array_equal(page[f"{source}.{part}.{i}.{name}"], held)
 
 
 def test_the_switch_words_and_rows_change_what_is_shown(running):

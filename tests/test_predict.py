@@ -15,6 +15,7 @@ from scipy.stats import percentileofscore
 from cmdml import predict
 from cmdml.config import TrainConfig
 from cmdml.feature_set import FeatureSet
+from cmdml.features import extract
 from cmdml.files import check_seal, seal, sha256
 from cmdml.findings import KEYS, findings_of, split_findings
 from cmdml.heads import FILES, FORMAT, HEADS, load_head, make_head
@@ -201,6 +202,19 @@ def test_a_run_of_the_study_becomes_a_head_once(run):
         assert np.array_equal(head.reference["normal_visual"].numpy(), held["visual"][at])
     with pytest.raises(ValueError, match="was told signs, not texts: give signs"):
         own_text(head, "a text")
+
+
+def test_a_run_on_frozen_features_finds_them_in_the_folder_of_their_backbone(tmp_path):
+    """A study run keeps ``features/<backbone>-<weights>`` beside the radiographs they were made of."""
+    images = make_tiny(tmp_path / "radiographs")
+    data = extract(images, tmp_path / "features" / "small_cnn-random", backbone="small_cnn", weights="")
+    config = TrainConfig(backbone="small_cnn", tune="frozen", dim=8, hidden=0, epochs=1, augment=False)
+    vectors = semantic_vectors(findings_of(KEYS), "signs")
+    fit(partition(data, split_findings(KEYS)), vectors, config, tmp_path / "training", progress=False)
+    told = {"semantics": "signs", "semantic_model": "all-MiniLM-L6-v2", "run_dir": str(tmp_path), "profile": "frozen"}
+    (tmp_path / "training" / "manifest.json").write_text(json.dumps({"parameters": told}))
+    head = open_run(tmp_path)
+    assert head.card["name"] == "frozen" and head.folder == tmp_path / "training" / "head"
 
 
 def test_a_run_trained_again_gets_a_new_head(run):

@@ -265,6 +265,11 @@ def test_the_committed_file_is_rewritten_whole(tmp_path, monkeypatch):
     # A second time, only what is new is encoded, and earlier rows stay.
     monkeypatch.setattr(module, "encode", lambda texts, model: -torch.ones(len(texts), 29))
     write_committed("some/model", FINDINGS[:4])
-    again, _ = committed("some/model")
+    # A third time there is nothing to encode, and no encoder is asked for.
+    monkeypatch.setattr(module, "encode", lambda texts, model: 1 / 0)
+    before = committed("some/model")[1]
+    write_committed("some/model", FINDINGS[:4])
+    again, after = committed("some/model")
+    assert after == before
     assert len(again) == 8 + 23 and all(torch.equal(again[text], row) for text, row in known.items())
     assert (again[FINDINGS[3].name] == -1).all()

@@ -73,7 +73,8 @@ def test_the_variant_is_another_training(study):
 
 def test_the_book_shows_the_numbers_and_every_chapter(study):
     run, pages = study
-    for name in ("01_data", "02_semantics", "03_training", "04_evaluation", "05_embeddings", "06_ablation"):
+    for name in ("01_data", "02_semantics", "03_training", "04_evaluation", "05_embeddings", "06_ablation",
+                 "09_own_finding"):  # fmt: skip
         assert (pages / f"notebooks/{name}.html").is_file(), name
     row = pd.read_csv(run / "evaluation/summary.csv").set_index(["protocol", "metric"]).loc[("abnormal", "auroc_U")]
     shown = f"{row.value:.2f} ({row.low:.2f}–{row.high:.2f})"

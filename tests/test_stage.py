@@ -87,3 +87,33 @@ def test_the_readme_s_table(stage, tmp_path):
     (tmp_path / "README.md").write_text("no markers")
     with pytest.raises(ValueError, match="markers .* are missing"):
         stage.readme()
+
+
+def measured(root, **about):
+    content = {"benchmark": "scale", "commit": "c" * 40, "dirty": False, "python": "3.11", "versions": {"torch": "2"},
+               "machine": {"cpu": "x", "cores": 2, "system": "Linux"}, "repeats": 1, "films": [1000],
+               "rows": [{"method": "features", "films": 1000, "seconds": 12.345, "cpu_s": 20.0, "own_mib": 1234.5}],
+               "load": [[4.21, 3, 2], [5.06, 4, 3]]} | about  # fmt: skip
+    write_json(root / "data/results/benchmarks/scale.json", sealed(content))
+    page = root / "performance.md"
+    page.write_text("<!-- scale rows -->\nnothing\n<!-- /scale rows -->\n")
+    return page
+
+
+def test_a_benchmark_s_table_says_how_busy_the_machine_was(stage, tmp_path):
+    page = measured(tmp_path)
+    stage.benchmarks(page)
+    text = page.read_text()
+    assert "films |" in text and "processor seconds |" in text and "memory of its own, MiB |" in text
+    assert [cell.strip() for cell in text.splitlines()[3].strip("|").split("|")] == ["features", "1,000", "12.3", "20",
+                                                                                     "1,234"]  # fmt: skip
+    assert "Load of the machine: 4.2 → 5.1." in text and "nothing" not in text
+
+
+def test_a_benchmark_that_was_edited_is_refused(stage, tmp_path):
+    page = measured(tmp_path)
+    file = tmp_path / "data/results/benchmarks/scale.json"
+    file.write_text(file.read_text().replace("12.345", "2.345"))
+    with pytest.raises(ValueError, match=r"scale.json was edited since it was measured: measure again \(make bench\)"):
+        stage.benchmarks(page)
+    assert "nothing" in page.read_text()

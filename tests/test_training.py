@@ -134,6 +134,15 @@ def test_unseen_labels_never_enter(whole, tiny_partition, vectors, tmp_path):
     assert list(other.history["val_seen_auroc"]) == list(whole.history["val_seen_auroc"])
 
 
+def test_a_checkpoint_that_outlived_its_training_is_swept_away(whole, tiny_partition, vectors, tmp_path):
+    """Killed between the last write and the removal of the checkpoint."""
+    shutil.copytree(whole.out, tmp_path / "out")
+    (tmp_path / "out" / "checkpoint.safetensors").write_bytes(b"of the last epoch")
+    run(tiny_partition, vectors, tmp_path / "out")
+    names = [sorted(path.name for path in folder.iterdir()) for folder in (whole.out, tmp_path / "out")]
+    assert names[0] == names[1]
+
+
 def test_finished_run_is_loaded_not_repeated(whole, tiny_partition, vectors, monkeypatch):
     monkeypatch.setattr(training, "build_model", lambda *a: pytest.fail("trained again") if a[0] == CONFIG else None)
     monkeypatch.setattr(training, "load_run", lambda out: "loaded")

@@ -3,8 +3,10 @@
     python book/live/build.py [--phantom HEAD] [--real HEAD] [--runs FOLDER] [--out FOLDER] [--weigh]
 
 Told signs, the page runs the two heads that the repository carries. Told descriptions, and signs that were shuffled
-among the findings, it runs trainings that differ in nothing else: those of ``make study PROFILE=phantom``, if they are
-there, or its own, which stay in ``runs/live``.
+among the findings, it runs trainings that differ in nothing else: two of phantoms, a minute each, and two of committed
+features; they stay in ``runs/live``. All of it comes from committed files and fixed seeds, in one thread, because the
+last bit of a sum depends on how many share it. ``data/results/live/page.json`` names every training and every file that
+was written by SHA-256: page and numbers are of one build.
 """
 
 import argparse
@@ -12,6 +14,7 @@ import json
 from pathlib import Path
 
 import sentences
+import torch
 from streams import ROOT, TOLD, Stream, pack, pointing, trained, tray_films, tray_phantoms
 
 from cmdml.feature_set import FeatureSet
@@ -22,7 +25,7 @@ from cmdml.semantics import untaught
 from cmdml.sources.phantom import prepare
 from cmdml.study.run import environment
 
-OUT = ROOT / "book/_static/live"
+OUT, RESULTS = ROOT / "book/_static/live", ROOT / "data/results/live/page.json"
 ABSCESS = ["opacity", "lucency", "focal", "round", "air_space", "air_fluid_level"]
 MADE = ("films.js", "weights-*.js", "*.jpg")  # what this script writes there
 
@@ -96,8 +99,16 @@ def recount(out: Path) -> None:
     write(json.loads(text.removeprefix("window.LIVE = ").removesuffix(";\n")), out)
 
 
+def record(page: dict, trainings: dict, out: Path) -> None:
+    """What the page says, of which trainings, in which files; but for films.js, which is weighed again after edits."""
+    files = sorted(path for pattern in MADE[1:] for path in out.glob(pattern))
+    about = {name: page[name] for name in ("quality", "pointing", "experiments", "heads")} | {"trainings": trainings}
+    write_json(RESULTS, about | {"files": {path.name: sha256(path) for path in files}} | environment())
+
+
 def build(phantom: Path, real: Path, runs: Path, out: Path) -> dict:
     """Train what is missing, measure, write; returns the page's data."""
+    torch.set_num_threads(1)
     heads = {"phantom": load_head(phantom), "real": load_head(real)}
     data = {
         "phantom": prepare(runs / "phantom-radiographs"),
@@ -109,12 +120,13 @@ def build(phantom: Path, real: Path, runs: Path, out: Path) -> dict:
                 f"{head.folder} was trained on other films than {data[source].folder} holds: "
                 "make it again (python data/make_heads.py)"
             )
-    streams = {}
+    streams, trainings = {}, {}
     for source, head in heads.items():
         measured = head.card.get("measured", {}).get("summary")
         streams[source, "signs"] = Stream(source, "signs", head.model, head, data[source], measured=measured)
         for told in ("description", "shuffled"):
             done = trained(told, source, head, data[source], runs)
+            trainings[f"{source}-{told}"] = sha256(done.out / "weights.safetensors")
             streams[source, told] = Stream(source, told, done.model, head, data[source], done.embeddings)
     for pattern in MADE:
         for old in out.glob(pattern):
@@ -128,8 +140,7 @@ def build(phantom: Path, real: Path, runs: Path, out: Path) -> dict:
         write_text(out / f"weights-{told}.js", f"(window.LIVE_WEIGHTS ??= {{}}).{told} = {bundle};\n")
     page["told"] = pack({"told": heads["phantom"].reference["attributes"].numpy()})
     write(page, out)
-    results = {name: page[name] for name in ("quality", "pointing", "experiments", "heads")} | environment()
-    write_json(ROOT / "data/results/live/page.json", results)
+    record(page, trainings, out)
     return page
 
 

@@ -2,7 +2,6 @@
 
 import base64
 import gzip
-import json
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +13,10 @@ from torch import nn
 
 from cmdml.evaluation.metrics import evaluate
 from cmdml.feature_set import FeatureSet
-from cmdml.files import SEAL, write_whole
+from cmdml.files import write_whole
 from cmdml.findings import findings_of
 from cmdml.network import FilmNetwork
 from cmdml.radiographs import partition
-from cmdml.run_folder import load_run
 from cmdml.semantics import semantic_vectors, signs_vector
 from cmdml.sources.phantom import draw, sample_scene, sample_table
 from cmdml.study.places import ROOT
@@ -82,12 +80,7 @@ def plane(points: np.ndarray) -> np.ndarray:
 
 
 def trained(told: str, source: str, head, data, runs: Path):
-    """A training like the head's, told something else: the study's, if it saw the same films, or one of the page's."""
-    study = ROOT / f"runs/phantom/variants/{told}/training"
-    if source == "phantom" and (study / SEAL).exists():
-        held = json.loads((study / "config.json").read_text())
-        if held["data_sha256"] == data.card["sha256"] and held["unseen"] == list(head.findings.unseen):
-            return load_run(study)
+    """A training that differs from the head's in nothing but what it is told; one that is in ``runs`` is opened."""
     vectors, out = semantic_vectors(findings_of(head.findings.keys), TOLD[told]), runs / f"{source}-{told}"
     return fit(partition(data, head.findings), vectors, head.config, out, accelerator="cpu")
 

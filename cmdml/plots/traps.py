@@ -23,7 +23,7 @@ def alone(table: pd.DataFrame, ax: Axes, xlabel: str) -> Axes:
     ax.hlines(y, table.low, table.high, color=colours, lw=1.2)
     ax.scatter(table.value, y, s=28, c=colours, zorder=3)
     ax.axvline(0.5, color="black", lw=0.8, ls=":")
-    ax.set_yticks(y, [f"{words(name)} ({row.positives})" for name, row in table.iterrows()])
+    ax.set_yticks(y, [f"{words(name)} ({count:,})" for name, count in table.positives.items()])
     ax.set(xlabel=xlabel, ylim=(-0.7, len(table) - 0.3))
     ax.grid(axis="x", lw=0.4, alpha=0.6)
     return ax

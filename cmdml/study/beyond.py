@@ -74,3 +74,16 @@ def truths(emphysema: pd.DataFrame, radiologists: pd.DataFrame, never: pd.DataFr
                 if method in part.index)  # fmt: skip
             lines.append(f"* **{finding}**, never labelled ({part.positives.iloc[0]:.0f} films, all films): {shown}.")
     return "\n".join(lines)
+
+
+def drawings(tables: dict) -> pd.DataFrame:
+    """U of the scorers where signs are drawn, overall and within view, what they gain over illness alone, and S."""
+    rows, gains = {}, pick(tables["paired"], reference="mean_of_seen", protocol="abnormal", metric="U", stratum="none")
+    for method, name in SCORERS.items():
+        found = pick(tables["methods"], method=method, protocol="abnormal").set_index(["metric", "stratum"])
+        gain = pick(gains, method=method)
+        rows[name] = {
+            "U": cell(found.loc["U", "none"], 2), "over illness": cell(gain.iloc[0], 2, "+") if len(gain) else "–",
+            "U within view": cell(found.loc["U", "view"], 2), "S": cell(found.loc["S", "none"], 2),
+        }  # fmt: skip
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("scorer")

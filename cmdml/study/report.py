@@ -83,11 +83,12 @@ def planned(tables: dict) -> list[str]:
         for _, row in pick(tables["paired"], planned=kind).iterrows():
             where = {"none": "overall", "view": "within view", "source": "within source",
                      "source_view": "within source × view"}[row["stratum"]]  # fmt: skip
+            over = "Over" if pd.isna(row["sd_designs"]) else f"Over designs ± {row['sd_designs']:.3f}; over"
             p = f"p after Holm {row['p_holm']:.3f}" if kind == "secondary" else f"p {row['p']:.3f}"
             lines.append(
                 f"**{kind}**, {NAMES[row['method']]} minus {NAMES[row['reference']]}, {where}: "
                 f"{cell(row, sign='+')}, {p}; the interval {verdict(row)}. "
-                f"Over designs ± {row['sd_designs']:.3f}; over findings "
+                f"{over} findings "
                 f"{signed(row['findings_low'])} to {signed(row['findings_high'])}, {row['findings_gaining']:.0f} of "
                 f"{row['findings_findings']:.0f} gain."
             )

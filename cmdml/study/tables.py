@@ -22,6 +22,7 @@ from cmdml.study.plan import counted_unseen, folder, plan, radiographs_of, resul
 from cmdml.study.results import manifest_of, publish, read_manifest
 
 TUNING = ["method", "lr", "seed", "val_seen_auroc", "used"]  # columns of tuning.csv
+PAIRED = ["method", "reference", "split", "protocol", "metric", "difference", "low", "high", "seeds"]  # of paired.csv
 RUN = ["method", "split", "seed"]
 KEYS = {"runs": [*RUN, "protocol", "finding"], "metrics": [*RUN, "protocol", "metric"],
         "methods": ["method", "split", "protocol", "metric"], "stacking": ["method", "split", "seen"],
@@ -207,7 +208,7 @@ def _tables(profile: dict, test: TestSet, present: dict) -> dict[str, pd.DataFra
     stacking = [{"method": m, "split": s, "seen": x, "unseen": y}
                 for (m, s), many in curves.items() for x, y in zip(grid, np.mean(many, axis=0))]  # fmt: skip
     return {"runs": pd.concat(per_finding), "metrics": pd.concat(per_metric), "methods": spread,
-            "paired": pd.DataFrame(paired), "stacking": pd.DataFrame(stacking)}  # fmt: skip
+            "paired": pd.DataFrame(paired, columns=PAIRED), "stacking": pd.DataFrame(stacking)}  # fmt: skip
 
 
 def _pairs(methods) -> list[tuple[str, str]]:

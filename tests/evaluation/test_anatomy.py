@@ -104,6 +104,9 @@ def test_over_findings_counts_gains_and_leaves_one_out():
     assert got["low"] == pytest.approx(0.05 - 1.96 * sd, abs=0.02)
     assert got["high"] == pytest.approx(0.05 + 1.96 * sd, abs=0.02)
     assert np.isnan(anatomy.over_findings([0.1, np.nan])["low"])
+    two = anatomy.over_findings([0.1, 0.3], 100)
+    assert (two["value"], two["leave_one_low"], two["leave_one_high"]) == pytest.approx((0.2, 0.1, 0.3))
+    assert (two["low"], two["high"]) == pytest.approx((0.1, 0.3))  # each alone is a quarter of the draws
 
 
 def test_share_of_the_ceiling_is_a_ratio_of_means_in_every_draw():
@@ -150,3 +153,43 @@ def test_abstention_keeps_the_findings_at_or_above_the_threshold():
     curve = anatomy.abstention_curve([0.2, 0.5, 0.5, 0.9, 0.7], [0.0, 0.1, 0.3, 0.5, np.nan])
     assert [(c["threshold"], c["findings"], round(c["gain"], 6)) for c in curve] == [
         (0.2, 4, 0.225), (0.5, 3, 0.3), (0.9, 1, 0.5)]  # fmt: skip
+
+
+def test_none_in_a_list_is_unknown():
+    coverage, gains = [0.2, None, 0.5, 0.9, 0.7], [0.0, 0.1, 0.3, 0.5, None]
+    unknown = [[np.nan if value is None else value for value in values] for values in (coverage, gains)]
+    curve = anatomy.abstention_curve(coverage, gains)
+    assert [(c["threshold"], c["findings"]) for c in curve] == [(0.2, 3), (0.5, 2), (0.9, 1)]
+    assert [c["gain"] for c in curve] == pytest.approx([0.8 / 3, 0.4, 0.5])
+    assert anatomy.spearman(coverage, gains, 50) == anatomy.spearman(*unknown, 50)
+    assert anatomy.over_findings(gains, 50) == anatomy.over_findings(unknown[1], 50)
+    assert np.isnan(anatomy.permutation_p(0.9, [0.1, None]))
+    np.testing.assert_allclose(anatomy.holm([0.04, None, 0.01]), [0.08, np.nan, 0.03])
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_single_design_has_no_spread_and_raises_no_warning():
+    values, finding = cells()
+    one = anatomy.unseen(values[:1], finding[:1])
+    assert np.isnan(one.sd_designs) and one.low < one.value < one.high
+    illness, ceiling = values - np.float32(0.1), values + np.float32(0.2)
+    share = anatomy.share_of_ceiling(values[:1], illness[:1], ceiling[:1], finding[:1])
+    assert np.isnan(share.sd_designs) and share.value == pytest.approx(1 / 3, abs=1e-4)
+    both = anatomy.share_of_ceiling(values[:2], illness[:2], ceiling[:2], finding[:2])
+    assert both.sd_designs == pytest.approx(0, abs=1e-4)
+
+
+def test_means_of_small_floats_are_taken_in_double_precision():
+    by_design = (np.random.default_rng(0).random((3, 1 + R)) / 3).astype(np.float32)
+    got = anatomy.estimate(by_design)
+    exact = [sum(map(float, column)) / 3 for column in by_design.T]
+    assert got.value == pytest.approx(exact[0], abs=1e-15)
+    np.testing.assert_allclose([got.low, got.high], np.quantile(exact[1:], [0.025, 0.975]), rtol=0, atol=1e-15)
+    assert got.sd_designs == pytest.approx(np.std([float(v) for v in by_design[:, 0]], ddof=1), abs=1e-15)
+
+
+def test_no_test_is_made_unless_it_is_asked_for():
+    by_design = 1 + np.random.default_rng(0).random((2, 1 + R))
+    assert np.isnan(anatomy.estimate(by_design).p)
+    assert anatomy.estimate(by_design, (3, 1), test=True).p == pytest.approx(2 / (R + 1))
+    assert anatomy.estimate(by_design, (3, 1)).left_out == (3, 1)

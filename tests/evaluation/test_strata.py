@@ -95,3 +95,17 @@ def test_stratum_numbers_separate_every_combination():
     np.testing.assert_array_equal(stratum_numbers(fold, view)[[0, 4]], stratum_numbers(fold, view)[0])
     assert len(set(stratum_numbers(fold, view))) == 4
     assert len(set(stratum_numbers(fold, view, source))) == 5
+
+
+@pytest.mark.parametrize("weight", [np.int32, np.float64])
+def test_no_weighting_and_no_film_give_tables_without_numbers(weight):
+    positive, scores, strata, drawn, unit = films()
+    got, pairs, positives = stratified_auroc(positive, scores, strata, drawn[:0].astype(weight), unit)
+    assert got.shape == (0, 2)
+    assert (pairs, positives) == stratified_auroc(positive, scores, strata, drawn, unit)[1:]
+    nothing = np.zeros(0, int)
+    got, pairs, positives = stratified_auroc(nothing, np.zeros((0, 2)), nothing, drawn.astype(weight), nothing)
+    assert got.shape == (7, 2)
+    assert np.isnan(got).all()
+    assert (pairs, positives) == (0, 0)
+    assert stratum_numbers(nothing, nothing).shape == (0,)

@@ -84,3 +84,12 @@ def test_reliability_diagram_draws_the_bins_and_their_intervals(ax):
     assert points.get_xydata().tolist() == [[0.1, 0.2], [0.6, 0.5]]
     ends = [segment[:, 1].round(6).tolist() for segment in ax.collections[0].get_segments()]
     assert ends == [[0.1, 0.35], [0.4, 0.7]]
+
+
+def test_the_diagonal_of_a_reliability_diagram_is_where_predicted_is_observed(ax):
+    table = pd.DataFrame({"predicted": [0.1, 0.6], "observed": [0.2, 0.5], "low": [0.1, 0.4], "high": [0.35, 0.7]})
+    evidence.reliability_diagram(table, ax, colour="black")
+    (diagonal,) = (line for line in ax.lines if line.get_marker() != "o" and len(line.get_xydata()) == 2
+                   and line.get_linestyle() == ":")  # fmt: skip
+    assert diagonal.get_xydata().tolist() == [[0, 0], [1, 1]]
+    assert (ax.get_xlim(), ax.get_ylim()) == ((0, 1), (0, 1))

@@ -106,6 +106,18 @@ def test_loss_figure_draws_the_loss_of_the_package(alpha, tau):
     plt.close(fig)
 
 
+@pytest.mark.parametrize("tau", [0.5, 1.0, 2.0])
+@pytest.mark.parametrize("alpha", [0.25, 0.75])
+def test_the_highest_curve_of_a_positive_pair_fits_and_fills_its_panel(alpha, tau):
+    fig = figures.loss_figure((0, 2), alpha=alpha, tau=tau)
+    positive = fig.axes[0]
+    highest = max(line.get_ydata().max() for line in positive.lines)
+    assert highest == pytest.approx(alpha * 4 / tau, rel=1e-4)  # d = 2 is the largest distance on the unit sphere
+    assert positive.get_ylim()[0] == 0
+    assert highest <= positive.get_ylim()[1] <= 1.1 * highest
+    plt.close(fig)
+
+
 def test_history_marks_the_epoch_that_is_kept():
     table = pd.DataFrame({"epoch": [1, 2, 3], "loss": [3.0, 2.0, 1.0], "loss_positive": [1.0, 0.5, 0.2],
                           "loss_negative": [2.0, 1.5, 0.8], "val_seen_auroc": [0.6, 0.8, 0.7]})  # fmt: skip

@@ -155,7 +155,10 @@ def test_nothing_is_left_out_in_silence(tmp_path, capsys):
     assert "1 without label, 1 without image, 2 listed without image, 1 without split" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("age, years", [("58", 58), ("058Y", 58), ("006M", 0.5), ("414", np.nan), ("old", np.nan)])
+AGES = [("58", 58), ("058Y", 58), ("006M", 0.5), ("414", np.nan), ("120", 120), ("121", np.nan), ("old", np.nan)]
+
+
+@pytest.mark.parametrize("age, years", AGES)
 def test_ages(tmp_path, age, years):
     a_tree(tmp_path / "nih", age=age)
     np.testing.assert_array_equal(prepare(tmp_path).table["age"], [years] * 12)

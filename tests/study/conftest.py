@@ -14,6 +14,7 @@ from cmdml import store
 from cmdml.feature_set import FeatureSet, csv_text, write_card
 from cmdml.findings import KEYS, findings_of
 from cmdml.semantics import semantic_vectors
+from cmdml.study.never_labelled import SIGNS
 from cmdml.study.rotation import Rotation, score
 from cmdml.study.scorers import methods
 
@@ -114,3 +115,22 @@ def at_once():
         yield Pool
 
     return workers
+
+
+@pytest.fixture(scope="session")
+def root(rotation, tmp_path_factory):
+    """A download's label tables for the made films: some films, other labels."""
+    folder, rng, images = tmp_path_factory.mktemp("tables"), np.random.default_rng(2), rotation.films.table["image"]
+    n = len(images)
+    cxr = pd.DataFrame({"image": images, "Subcutaneous Emphysema": rng.integers(0, 2, n)})
+    cxr = cxr.assign(**{name: (rng.random(n) < 0.2).astype(int) for name in SIGNS if name != "Fracture"})
+    cxr.to_csv(folder / "labels_cxr_lt.csv", index=False)
+    read = rng.random(n) < 0.7
+    labels = rotation.films.labels ^ (rng.random((n, len(KEYS))) < 0.1)
+    theirs = pd.DataFrame(labels, columns=[key.replace("_", " ") for key in KEYS])
+    theirs.insert(0, "image", images)
+    theirs[read].to_csv(folder / "labels_radiologists_14.csv", index=False)
+    fracture = (rng.random(n) < 0.3).astype(int)
+    broken = pd.DataFrame({"image": images, "Fracture": fracture, "in_810_PA_set": read.astype(int)})
+    broken.to_csv(folder / "labels_radiologists_4.csv", index=False)
+    return folder

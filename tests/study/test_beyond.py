@@ -92,3 +92,21 @@ def test_tables_are_read_if_their_manifest_vouches_for_them(tmp_path):
     (tmp_path / "a.csv").write_text("value\n3\n")
     with pytest.raises(ValueError, match="a.csv is not the table"):
         beyond.load(tmp_path, "b")
+
+
+def test_drawings_have_u_overall_and_within_view_and_the_gain_over_illness():
+    values = {("U", "none"): 0.6, ("U", "view"): 0.55, ("S", "none"): 0.9, ("U", "source"): 0.1}
+    methods = pd.DataFrame([{"method": m, "protocol": p, "metric": metric, "stratum": s, "value": v, **BAND}
+                            for (metric, s), v in values.items() for m in beyond.SCORERS
+                            for p in ("abnormal", "all")])  # fmt: skip
+    methods.loc[methods.protocol == "all", "value"] = 0.99
+    where = {"protocol": "abnormal", "metric": "U", "low": 0.01, "high": 0.09}
+    paired = pd.DataFrame([
+        {"method": "focused", "reference": "mean_of_seen", "stratum": "none", "difference": 0.05, **where},
+        {"method": "focused", "reference": "eszsl", "stratum": "none", "difference": -0.05, **where},
+        {"method": "focused", "reference": "mean_of_seen", "stratum": "view", "difference": 0.02, **where},
+    ])  # fmt: skip
+    table = beyond.drawings({"methods": methods, "paired": paired})
+    assert table.loc["CM-DML, told signs"].tolist() == [
+        "0.60 (0.40–0.60)", "+0.05 (+0.01 to +0.09)", "0.55 (0.40–0.60)", "0.90 (0.40–0.60)"]  # fmt: skip
+    assert table.loc["illness alone", "over illness"] == "–"

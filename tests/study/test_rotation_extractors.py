@@ -92,7 +92,7 @@ def test_a_network_is_shown_no_label_of_its_unseen_findings_and_no_test_label(dr
 def test_networks_differ_by_quadruple_and_seed_and_are_made_once(drawn, monkeypatch):
     made = {one: FeatureSet.load(extract_features(drawn, *one)).pixels for one in ((3, "0"), (3, "1"), (4, "0"))}
     assert not np.allclose(made[3, "0"], made[3, "1"]) and not np.allclose(made[3, "0"], made[4, "0"])
-    monkeypatch.setattr("cmdml.features._append", None)  # nothing is extracted again
+    monkeypatch.setattr("cmdml.feature_writing._append", None)  # nothing is extracted again
     extract_features(drawn, 3, "0")
     for which in ("14", "-1", "one"):
         with pytest.raises(ValueError, match=f"quadruple '{which}': the design has 0 to 13, or random"):

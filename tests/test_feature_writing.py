@@ -1,0 +1,241 @@
+"""Features extracted in parts by several processes: bit for bit what one process writes, killed, resumed, mixed up."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from conftest import make_tiny
+
+from cmdml import feature_writing, launch
+from cmdml import features as module
+from cmdml.feature_set import FeatureSet
+from cmdml.features import extract, merge
+from cmdml.files import SEAL
+from cmdml.radiographs import RadiographSet
+from cmdml.writing import only_writer
+
+QUIET = {"batch_size": 4, "progress": False, "backbone": "small_cnn", "weights": ""}
+NAMES = ("features.safetensors", "table.csv", "card.json")
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory):
+    return make_tiny(tmp_path_factory.mktemp("films") / "radiographs", n=30)  # seven batches and a half
+
+
+@pytest.fixture(scope="module")
+def whole(films, tmp_path_factory):
+    return extract(films, tmp_path_factory.mktemp("whole") / "features", **QUIET)
+
+
+def same_bytes(folder, whole):
+    return [(folder / name).read_bytes() == (whole.folder / name).read_bytes() for name in NAMES] == [True] * 3
+
+
+def part(folder, k, n):
+    return folder.with_name("features.parts") / f"{k}-of-{n}"
+
+
+@pytest.mark.parametrize("parts", [1, 2, 3, 7, 8])
+def test_the_parts_are_whole_batches_and_all_films_once(parts):
+    rows = [feature_writing.part_rows(30, 4, (k, parts)) for k in range(parts)]
+    assert [i for r in rows for i in range(r.start, r.stop)] == list(range(30))
+    assert all(r.start % 4 == 0 for r in rows)
+    batches = [-(-(r.stop - r.start) // 4) for r in rows]
+    assert max(batches) - min(batches) <= 1 and min(batches) >= 1
+
+
+@pytest.mark.parametrize(
+    ("shard", "sentence"),
+    [
+        ((0, 9), "30 films are 8 batches of 4, too few for 9 parts"),
+        ((2, 2), r"shard \(2, 2\): the parts are numbered from 0 to 1"),
+        ((-1, 2), r"shard \(-1, 2\)"),
+    ],
+)
+def test_a_part_that_cannot_be_is_refused(films, tmp_path, shard, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        extract(films, tmp_path / "features", shard=shard, **QUIET)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1)])
+def test_the_last_part_puts_them_together_bit_for_bit(films, whole, tmp_path, order):
+    folder = tmp_path / "features"
+    for k in order[:-1]:
+        assert extract(films, folder, shard=(k, 3), **QUIET) is None
+        assert not folder.exists() and part(folder, k, 3).is_dir()
+    made = extract(films, folder, shard=(order[-1], 3), **QUIET)
+    assert isinstance(made, FeatureSet) and np.array_equal(made.pixels, whole.pixels) and same_bytes(folder, whole)
+    assert [path.name for path in tmp_path.iterdir()] == ["features"]
+    assert extract(films, folder, shard=(0, 3), **QUIET).card == whole.card  # there already
+    assert [path.name for path in tmp_path.iterdir()] == ["features"]
+
+
+def killed_after(batches, monkeypatch):
+    """A reader that is killed before it reads more than so many batches; the list of what it read."""
+    made = []
+
+    def reader(*args, original=module._reader):
+        read = original(*args)
+
+        def dying(pixels):
+            if len(made) == batches:
+                raise KeyboardInterrupt
+            made.append(len(pixels))
+            return read(pixels)
+
+        return dying
+
+    monkeypatch.setattr(module, "_reader", reader)
+    return made
+
+
+@pytest.mark.parametrize("batches", [0, 2, 3])
+def test_a_killed_part_continues_and_ends_bit_identical(films, whole, tmp_path, monkeypatch, batches):
+    folder = tmp_path / "features"
+    with monkeypatch.context() as patch:
+        killed_after(batches, patch)
+        with pytest.raises(KeyboardInterrupt):
+            extract(films, folder, shard=(1, 2), **QUIET)
+    assert not part(folder, 1, 2).exists()
+    with open(folder.with_name("features.parts") / "1-of-2.partial" / "features.safetensors", "ab") as file:
+        file.write(b"\1" * 3079)  # a row and a half
+    made = killed_after(100, monkeypatch)
+    assert extract(films, folder, shard=(1, 2), **QUIET) is None
+    assert made == [4, 4, 4, 2][batches:]
+    extract(films, folder, shard=(0, 2), **QUIET)
+    assert made == [4, 4, 4, 2][batches:] + [4] * 4 and same_bytes(folder, whole)
+
+
+def test_a_part_that_is_there_is_not_extracted_again_unless_it_changed(films, whole, tmp_path, monkeypatch):
+    folder, made = tmp_path / "features", killed_after(100, monkeypatch)
+    for _ in range(2):
+        extract(films, folder, shard=(0, 2), **QUIET)
+    assert len(made) == 4
+    file = part(folder, 0, 2) / "features.safetensors"
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(data)
+    extract(films, folder, shard=(0, 2), **QUIET)
+    assert len(made) == 8
+    extract(films, folder, shard=(0, 2), **QUIET | {"seed": 1})
+    assert len(made) == 12  # other weights
+    extract(films, folder, shard=(0, 2), **QUIET)
+    extract(films, folder, shard=(1, 2), **QUIET)
+    assert same_bytes(folder, whole)
+
+
+def test_a_merge_that_was_killed_is_done_again(films, whole, tmp_path, monkeypatch):
+    folder = tmp_path / "features"
+    extract(films, folder, shard=(0, 2), **QUIET)
+    with monkeypatch.context() as patch:
+        patch.setattr(feature_writing, "_publish", lambda *args: exec("raise KeyboardInterrupt"))
+        with pytest.raises(KeyboardInterrupt):
+            extract(films, folder, shard=(1, 2), **QUIET)
+    assert not folder.exists() and part(folder, 1, 2).is_dir()
+    assert merge(films, folder, 2).card == whole.card and same_bytes(folder, whole)
+    assert [path.name for path in tmp_path.iterdir()] == ["features"]
+
+
+def test_one_process_alone_writes_a_part(films, tmp_path):
+    folder = tmp_path / "features"
+    with only_writer(part(folder, 0, 2)):
+        with pytest.raises(BlockingIOError, match=rf"0-of-2 is being written by process {os.getpid()}"):
+            extract(films, folder, shard=(0, 2), **QUIET)
+        assert extract(films, folder, shard=(1, 2), **QUIET) is None
+
+
+def test_who_comes_while_another_puts_them_together_leaves_it_to_that_one(films, tmp_path):
+    folder = tmp_path / "features"
+    extract(films, folder, shard=(0, 2), **QUIET)
+    with only_writer(folder):
+        assert extract(films, folder, shard=(1, 2), **QUIET) is None
+        with pytest.raises(BlockingIOError):
+            merge(films, folder, 2)
+
+
+def test_a_missing_part_is_named_with_the_way_out(films, tmp_path):
+    folder = tmp_path / "features"
+    extract(films, folder, shard=(0, 3), **QUIET)
+    with pytest.raises(FileNotFoundError, match=r"part 1 of 3 is missing, .*1-of-3: extract it with shard=\(1, 3\)"):
+        merge(films, folder, 3)
+    (part(folder, 0, 3) / "features.safetensors").unlink()
+    with pytest.raises(FileNotFoundError, match=r"delete it and extract it again with shard=\(0, 3\)"):
+        merge(films, folder, 3)
+
+
+def two_parts(films, tmp_path, others, **options):
+    """Part 0 of these films, part 1 of others or made otherwise."""
+    folder, other = tmp_path / "features", tmp_path / "elsewhere" / "features"
+    extract(films, folder, shard=(0, 2), **QUIET)
+    extract(others, other, shard=(1, 2), **QUIET | options)
+    shutil.copytree(part(other, 1, 2), part(folder, 1, 2))
+    return folder
+
+
+def test_a_part_of_other_radiographs_is_refused(films, tmp_path):
+    folder = two_parts(films, tmp_path, make_tiny(tmp_path / "others", n=30, seed=1))
+    with pytest.raises(ValueError, match="part 1 of 2 in .*1-of-2 is of other radiographs than .*radiographs: delete"):
+        merge(films, folder, 2)
+    assert not folder.exists() and part(folder, 0, 2).is_dir()
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"backbone": "resnet18"}, "has backbone 'resnet18', part 0 'small_cnn': delete the one that is wrong"),
+        ({"seed": 1}, "has seed 1, part 0 0"),
+        ({"size": 16}, "has size 16, part 0 64"),
+        ({"batch_size": 8}, "has batch 8, part 0 4"),
+    ],
+)
+def test_a_part_made_otherwise_is_refused(films, tmp_path, options, sentence):
+    folder = two_parts(films, tmp_path, films, **options)
+    with pytest.raises(ValueError, match=sentence):
+        merge(films, folder, 2)
+
+
+def test_a_part_under_another_number_is_refused(films, tmp_path):
+    folder = tmp_path / "features"
+    extract(films, folder, shard=(0, 2), **QUIET)
+    shutil.copytree(part(folder, 0, 2), part(folder, 1, 2))
+    with pytest.raises(ValueError, match=r"1-of-2 holds the films \[0, 16\], not \[16, 30\]: delete it"):
+        merge(films, folder, 2)
+
+
+def test_an_edited_seal_is_refused(films, tmp_path):
+    folder = tmp_path / "features"
+    extract(films, folder, shard=(0, 1), **QUIET | {"batch_size": 32})
+    shutil.rmtree(folder)
+    extract(films, folder, shard=(0, 2), **QUIET)
+    file = part(folder, 0, 2) / SEAL
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"rows": [0, 4]}))
+    with pytest.raises(ValueError, match="was edited: delete it and extract it again"):
+        merge(films, folder, 2)
+
+
+def test_jobs_of_a_cluster_take_a_part_each(films, whole, tmp_path):
+    command = [sys.executable, "-m", "cmdml.features", str(films.folder), str(tmp_path), "small_cnn", ""]
+    for given in ("0/2", "1/2"):
+        subprocess.run([*command, given], check=True, capture_output=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    np.testing.assert_allclose(FeatureSet.load(tmp_path / "small_cnn-random").pixels, whole.pixels, atol=4e-3)
+    wrong = subprocess.run([*command, "half"], capture_output=True, text=True)
+    assert wrong.returncode == 1 and "no features were extracted. shard 'half': expected" in wrong.stderr
+
+
+def test_the_launcher_starts_a_process_for_each_part(films, whole, tmp_path, capsys):
+    made = launch.extract(films.folder, tmp_path / "features", devices=2, **QUIET)
+    assert made.card == whole.card and same_bytes(tmp_path / "features", whole)
+    assert sorted(line for line in capsys.readouterr().out.splitlines() if line.startswith("part")) == [
+        "part 0 of 2 is done", "part 1 of 2 is done"]  # fmt: skip
+    assert launch.extract(RadiographSet.load(films.folder).folder, tmp_path / "features", **QUIET).card == whole.card
+
+
+def test_what_stops_the_launcher_arrives_in_one_sentence(films, tmp_path):
+    with pytest.raises(ValueError, match="extraction stopped. size 65 is above the radiographs' 64 px"):
+        launch.extract(films.folder, tmp_path / "features", **QUIET, size=65)

@@ -82,7 +82,8 @@ def pneumonia_scores(profile: dict, adults: FeatureSet, children: FeatureSet) ->
 def compared(table: pd.DataFrame, scores: np.ndarray, replicates: int) -> list[dict]:
     """AUROC of Pneumonia within pairs, among the films of pairs, and among all films; (D, M) scores of D seeds.
 
-    Units of the bootstrap are pairs; a film without a partner is a unit of its own.
+    Units of the bootstrap are pairs; a film without a partner is a unit of its own. Within pairs, a pair that is drawn
+    k times is compared k times, not k²: only its films with the finding carry k.
     """
     pair, ill = table["matched_pair"].to_numpy(), table[FINDING].to_numpy() == 1
     names, unit = np.unique(np.where(pair == "", table["image"], pair), return_inverse=True)
@@ -97,7 +98,10 @@ def compared(table: pd.DataFrame, scores: np.ndarray, replicates: int) -> list[d
     rows = []
     for films, paired, strata in (("within pairs", True, unit), ("of pairs", True, 0 * unit), ("all", False, 0 * unit)):
         keep = pair != "" if paired else np.ones(len(pair), bool)
-        auroc, _, n = stratified_auroc(ill[keep], scores[:, keep].T, strata[keep], drawn[paired], unit[keep])
+        weights, of = drawn[paired], unit
+        if strata is unit:
+            weights, of = np.hstack([weights, np.minimum(weights, 1)]), unit + len(names) * ~ill
+        auroc, _, n = stratified_auroc(ill[keep], scores[:, keep].T, strata[keep], weights, of[keep])
         mean = auroc.mean(1)
         low, high, _ = percentile_interval(mean[1:])
         rows.append({"films": films, "value": mean[0], "low": float(low), "high": float(high), "positives": n,

@@ -59,6 +59,16 @@ def test_within_pairs_a_film_is_compared_with_its_partner_alone(children):
     assert (table["low"] < table["value"]).all() and (table["value"] < table["high"]).all()
 
 
+def test_the_interval_within_pairs_is_that_of_the_mean_of_drawn_pairs(children):
+    """A pair that is drawn twice counts twice, so the interval is the plain bootstrap of a mean."""
+    rng = np.random.default_rng(1)
+    scores = rng.normal(size=(1, 40)) + 0.3 * children.table["Pneumonia"].to_numpy()
+    row = compared(children.table, scores, 2000)[0]
+    wins = (scores[0, 1:30:2] > scores[0, 0:30:2]).astype(float)
+    means = wins[np.random.default_rng(5).integers(0, 15, (20000, 15))].mean(1)
+    assert [row["low"], row["high"]] == pytest.approx(np.percentile(means, [2.5, 97.5]), abs=0.04)
+
+
 def test_pairs_are_drawn_not_films(children):
     """In every pair both films have the pair's own score and a half: no draw of pairs can change the comparison."""
     pair = np.arange(40) // 2

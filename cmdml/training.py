@@ -58,7 +58,7 @@ def fit(
     """Train on the seen findings and embed the validation and test radiographs.
 
     AdamW, with decay on matrices only; the rate rises for ``warmup_epochs``, then falls as a cosine
-    (:mod:`cmdml.optimisation`). Order, augmentation and dropout follow from seed and epoch alone.
+    (``cmdml.optimisation``). Order, augmentation and dropout follow from seed and epoch alone.
 
     Parameters
     ----------

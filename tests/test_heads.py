@@ -134,10 +134,10 @@ def test_words_of_one_s_own_have_the_vectors_of_the_run(head, monkeypatch):
     assert "centre" not in head.reference
     told = torch.randn(len(load_attributes()), 5, generator=torch.Generator().manual_seed(0))
     monkeypatch.setattr(heads, "text_vectors", lambda sentences, model: told)
-    made = heads._words("signs_text", "a model")
+    made = heads.words_reference("signs_text", "a model")
     torch.testing.assert_close(made["centre"], told.mean(0))
     torch.testing.assert_close(made["attributes"], told - told.mean(0))
-    assert heads._words("description", "a model") == {}
+    assert heads.words_reference("description", "a model") == {}
 
 
 def test_what_does_not_fit_is_refused(run, tiny, tmp_path):

@@ -104,7 +104,7 @@ def test_a_folder_that_cannot_be_written_gets_a_head_elsewhere(run, monkeypatch)
 
 def test_without_manifest_or_films_there_is_no_head(run, tmp_path):
     shutil.move(run / "radiographs", tmp_path / "films")
-    with pytest.raises(FileNotFoundError, match=r"films of .* are gone \(radiographs or features in .*: prepare them"):
+    with pytest.raises(FileNotFoundError, match=r"films of .* are gone \(radiographs in .*: prepare them"):
         open_run(run)
     make_tiny(run / "radiographs", n=160, size=32, seed=1)  # others
     with pytest.raises(FileNotFoundError, match="are gone"):

@@ -205,7 +205,8 @@ def test_profiles_of_the_study(path):
     notebooks = (run.ROOT / "notebooks").glob("*.ipynb")
     declared = {name for notebook in notebooks for name in run.declared_parameters(notebook)}
     # set by the Snakefile
-    wiring = {"out", "training", "compare", "results", "rotation", "sweep", "features", "beside", "improved"}
+    wiring = {"out", "training", "compare", "results", "rotation", "sweep", "features", "beside", "improved", "drawn",
+              "truth"}  # fmt: skip
     of_one_source = {
         "non_square",
         "images",

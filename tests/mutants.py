@@ -231,29 +231,35 @@ class Times:
 def run(mutant: dict, work: Path, times: Times, everything: bool) -> dict:
     """Ask the tests about a mutant in a copy of the tree; returns its row."""
     own, others = rooms(mutant["file"])
-    known = {test: times.of(test, work) for test in [*own, *others]}
-    chosen = sorted(own, key=known.get) + sorted((t for t in others if known[t] <= SLOW), key=known.get)
-    if everything:
-        every = (str(path.relative_to(ROOT)) for path in sorted((ROOT / "tests").rglob("test_*.py")))
-        chosen += [test for test in every if test not in chosen]
     target, started = work / mutant["file"], time.monotonic()
     kept = target.read_text()
     row = {key: mutant[key] for key in ("id", "file", "line", "what")} | {"killed": False, "by": "", "asked": 0}
     try:
-        for test in chosen:
-            target.write_text(kept)
+        for test in _in_order(own, others, work, times, everything):
             usual = times.of(test, work)
             if usual < 0:
                 continue
             target.write_text(mutant["source"])
             row["asked"] += 1
             failed, _ = ask(test, work, max(120, PATIENT * usual))
+            target.write_text(kept)
             if failed:
                 row |= {"killed": True, "by": failed}
                 break
     finally:
         target.write_text(kept)
     return row | {"seconds": round(time.monotonic() - started, 1)}
+
+
+def _in_order(own, others, work, times, everything):
+    """Test files, the module's own first, fastest first; the others are timed only when these have been asked."""
+    yield from sorted(own, key=lambda test: times.of(test, work))
+    known = {test: times.of(test, work) for test in others}
+    yield from sorted((test for test in others if known[test] <= SLOW), key=known.get)
+    if everything:
+        chosen = {*own, *(test for test in others if known[test] <= SLOW)}
+        every = (str(path.relative_to(ROOT)) for path in sorted((ROOT / "tests").rglob("test_*.py")))
+        yield from (test for test in every if test not in chosen)
 
 
 def table(rows: list[dict]) -> str:

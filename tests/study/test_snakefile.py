@@ -24,10 +24,14 @@ def dry(target, folder, reads=None, **config):
     done = subprocess.run([*command, "--", target], cwd=run.ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     lines = (done.stdout + done.stderr).splitlines()
-    if reads is not None:
-        kinds = {kind: [line.strip().removeprefix(f"{kind}: ").split(", ") for line in lines
-                        if line.startswith(f"    {kind}: ")] for kind in ("input", "output")}  # fmt: skip
-        reads |= {made[0]: set(read) for made, read in zip(kinds["output"], kinds["input"], strict=True)}
+    read = set()
+    for kind, _, files in (line.strip().partition(": ") for line in lines) if reads is not None else ():
+        if kind.startswith("rule "):
+            read = set()
+        elif kind == "input":
+            read = set(files.split(", "))
+        elif kind == "output":
+            reads[files.split(", ")[0]] = read
     shells = [line.partition(":")[2].strip() for line in lines if line.strip().startswith("Shell command:")]
     return [shlex.split(line) for line in shells if line != "None"]  # a rule that only gathers has none
 
@@ -112,7 +116,7 @@ def test_a_chapter_waits_for_the_artefacts_that_it_reads(study):
     for name in ("05_embeddings", "09_own_finding"):
         assert f"{folder}/training/embeddings.npz" in reads[f"{folder}/notebooks/{name}.ipynb"]
     rivals = {f"{folder}/variants/{name}/evaluation/summary.csv" for name in ("shuffled", "again")}
-    rivals |= {f"data/results/{name}/summary.csv" for name in ("phantom", "nih-mini")}
+    rivals |= {f"data/results/{name}/summary.csv" for name in ("phantom", "nih")}
     assert rivals <= reads[f"{folder}/notebooks/04_evaluation.ipynb"]
 
 

@@ -1,0 +1,85 @@
+"""Cells of the chapters, run alone: what they say is what the tables behind them say, counted here from the files."""
+
+import ast
+import json
+from types import SimpleNamespace
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+
+from cmdml.study import beyond, own_finding, report, run
+
+
+def cell(notebook, which, /, **given):
+    """What a cell of a notebook leaves behind, and under ``said`` the text of its last expression."""
+    cells = json.loads((run.ROOT / f"notebooks/{notebook}.ipynb").read_text(encoding="utf-8"))["cells"]
+    code = [ast.parse("".join(one["source"])).body for one in cells if one["cell_type"] == "code"]
+    imports = [line for body in code for line in body if isinstance(line, ast.Import | ast.ImportFrom)]
+    here = {}
+    exec(compile(ast.Module(imports, []), notebook, "exec"), here)
+    here |= given
+    (body,) = [ast.parse("".join(one["source"])).body for one in cells if one["id"] == which]
+    if isinstance(body[-1], ast.Expr):
+        body[-1] = ast.copy_location(ast.Assign([ast.Name("said", ast.Store())], body[-1].value), body[-1])
+    exec(compile(ast.fix_missing_locations(ast.Module(body, [])), which, "exec"), here)
+    here["said"] = getattr(here.get("said"), "data", None)
+    plt.close("all")
+    return here
+
+
+def test_a_neighbour_that_was_seen_is_a_gain_where_the_table_says_so():
+    tables = report.load("data/results/rotation-nih-mini")
+    table = pd.read_csv(run.ROOT / "data/results/rotation-nih-mini/coverage.csv")
+    gaps = [part.gain[part.neighbour_seen].mean() - part.gain[~part.neighbour_seen].mean()
+            for _, part in table.groupby("finding")]  # fmt: skip
+    said = cell("07_anatomy", "anatomy-coverage-words", tables=tables)["said"]
+    assert f"gains {np.mean(gaps):+.3f} more on average" in said
+    assert f"{sum(gap > 0 for gap in gaps)} of {len(gaps)} findings gain more" in said
+
+
+def test_whom_own_words_find_is_asked_of_their_own_score():
+    asked = []
+
+    def found_by(score, labels, patients, findings, *, replicates, seed):
+        asked.append((score, labels, patients, findings))
+
+    stub = SimpleNamespace(found_by=found_by)
+    testset = SimpleNamespace(labels="labels", patients="patients")
+    cell("09_own_finding", "own-whom", own_finding=stub, drawing=SimpleNamespace(whom=lambda *_: None),
+         own_score="own", illness="ill", testset=testset, findings="findings", replicates=3, seed=0, name="phantom",
+         mine=SimpleNamespace(name="Lung abscess"))  # fmt: skip
+    assert asked == [("own", "labels", "patients", "findings")]
+
+
+def test_the_fracture_s_numbers_are_those_among_ill_films():
+    _, every = beyond.load("data/results/truth-nih-mini", "never")
+    table = pd.read_csv(run.ROOT / "data/results/truth-nih-mini/never.csv")
+    rows = table[(table.finding == "Fracture") & (table.stratum == "none") & (table.protocol == "abnormal")]
+    rows = rows.set_index("method")
+    said = cell("09_own_finding", "own-real-reading", fracture=own_finding.never(every, "Fracture"))["said"]
+    assert f"among {rows.films['focused']:,.0f} ill PA films, {rows.positives['focused']:.0f} of them" in said
+    for method in ("focused", "mean_of_seen"):
+        row = rows.loc[method]
+        assert f"{row.value:.2f}" in said and f"{row.low:.2f}" in said and f"{row.high:.2f}" in said, method
+
+
+def test_each_panel_of_the_rivals_has_its_own_reference():
+    drawn = []
+    stub = SimpleNamespace(REFERENCES={"a": "the first", "b": "the second"}, differences=lambda s, name: (s, name))
+
+    def forest(sweep, reference, ax):
+        drawn.append((sweep, reference, ax))
+
+    here = cell("06_ablation", rivals_cell(), ablation=stub, sets={"one": 1, "two": 2},
+                evidence=SimpleNamespace(forest=forest))  # fmt: skip
+    titles = [ax.get_title() for *_, ax in drawn]
+    assert [each[:2] for each in drawn] == [(1, "a"), (1, "b"), (2, "a"), (2, "b")] and here["axes"].shape == (2, 2)
+    assert titles == [f"{name}: minus {called}" for name in ("one", "two") for called in ("the first", "the second")]
+
+
+def rivals_cell():
+    """The id of the cell that draws the differences from a reference."""
+    cells = json.loads((run.ROOT / "notebooks/06_ablation.ipynb").read_text(encoding="utf-8"))["cells"]
+    (found,) = [one["id"] for one in cells if "ablation.differences(" in "".join(one["source"])]
+    return found

@@ -4,6 +4,7 @@ import json
 import re
 from types import SimpleNamespace
 
+import check
 import folding
 import mathml
 import mend
@@ -106,3 +107,9 @@ def test_named_functions_keep_their_distance(formula, spaces):
 def test_brackets_of_a_given_size_keep_it_and_lone_ones_are_drawn_all_the_same():
     assert 'minsize="1.2em"' in mathml.mathml(nodes.math("", r"\bigl(x\bigr)"), block=True)
     assert mathml.mathml(nodes.math("", r"\Big[ x \\ y \Big]"), block=True).count("<mo") == 2
+
+
+def test_a_page_that_only_leads_on_is_told_from_one_to_look_at(tmp_path):
+    (tmp_path / "index.html").write_text('<meta http-equiv="Refresh" content="0; url=book/intro.html" />')
+    (tmp_path / "intro.html").write_text('<!DOCTYPE html><html><head><meta charset="utf-8"></head></html>')
+    assert check.leads_on(tmp_path / "index.html") and not check.leads_on(tmp_path / "intro.html")

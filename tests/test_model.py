@@ -16,6 +16,12 @@ def radiographs(n=3, size=64, seed=0):
     return torch.randint(0, 256, (n, 1, size, size), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
 
 
+def test_points_lie_on_the_unit_sphere_unless_somebody_says_otherwise():
+    visual, semantic = CMDML(VECTORS, backbone=LIGHT, dim=32).eval()(radiographs())
+    torch.testing.assert_close(visual.norm(dim=1), torch.ones(3))
+    torch.testing.assert_close(semantic.norm(dim=1), torch.ones(14))
+
+
 @pytest.mark.parametrize("normalize", [True, False])
 @pytest.mark.parametrize(("direction", "d"), [("joint", 32), ("semantic_to_visual", 1536), ("visual_to_semantic", 20)])
 def test_shapes_and_scores(direction, d, normalize):

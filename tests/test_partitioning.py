@@ -60,6 +60,7 @@ def test_every_one_sided_source_is_listed_counted_and_warned_of():
         ["well_in_val", 2, "abnormal", 0, 1, 0],
         ["sick_in_test", 1, "normal", 0, 0, 1],
     ]
+    assert parts.one_sided.index.tolist() == [0, 1, 2]
     assert len(said) == 3 and not any("\n" in line for line in said)
     assert (
         "'upside_down': what is left of it in train (2 films) is all normal, while 3 dropped, 1 val and 1 test films"

@@ -31,6 +31,8 @@ def texts(ax):
 def test_swapped_texts_are_panels_with_labels_in_rows():
     matrix = np.array([[0.9, 0.2], [0.4, 0.7]])
     fig = evaluation.swapped({"told signs": matrix, "told descriptions": matrix.T}, FINDINGS)
+    assert all(ax.collections[0].get_clim() == (0, 1) for ax in fig.axes)  # one half is white in every panel
+    assert [patch.get_width() * patch.get_height() for ax in fig.axes for patch in ax.patches] == [1] * 2 * len(matrix)
     left, right = fig.axes
     assert texts(left) == ["0.90", "0.20", "0.40", "0.70"] and texts(right) == ["0.90", "0.40", "0.20", "0.70"]
     assert [t.get_text() for t in left.get_yticklabels()] == ["Edema", "Fibrosis"] and left.get_ylabel() == "films with"

@@ -27,6 +27,7 @@ def test_the_film_s_own_finding_is_shown_however_late_it_comes():
     texts = [text.get_text() for text in ax.texts]
     assert texts == ["1. Nodule ✗", "2. Hernia ✗", "3. Effusion ✗", "6. Edema ✓"]
     assert [bar.get_width() for bar in ax.patches] == pytest.approx([0.9, 0.8, 0.7, 0.1])
+    assert ax.get_xlim() == (0, 1)
     heights = [text.get_position()[1] for text in ax.texts]
     assert heights == sorted(heights, reverse=True)
     plt.close("all")

@@ -76,3 +76,12 @@ def test_variants_without_the_reference_are_nothing_to_draw(ax):
     cells = pd.DataFrame({"variant": ["a"], "quadruple": [0], "pseudo": ["x"], "pseudo_unseen": [0.5]})
     questions.variants(cells, {"a": "first"}, [], ax)
     assert not [c for c in ax.collections if len(c.get_offsets()) > 1]
+
+
+def test_every_variant_has_its_own_line_first_one_on_top(ax):
+    values = {"base": 0.5, "a": 0.6, "b": 0.4}
+    cells = pd.DataFrame({"variant": list(values), "quadruple": 0, "pseudo": "x", "pseudo_unseen": list(values.values())})
+    questions.variants(cells, {"a": "first", "b": "last", "base": "own"}, [], ax)
+    line = {label.get_text(): place for place, label in zip(ax.get_yticks(), ax.get_yticklabels(), strict=True)}
+    assert line["first"] > line["last"]
+    assert sorted(map(tuple, dots(ax).round(6))) == [(-0.1, line["last"]), (0.1, line["first"])]

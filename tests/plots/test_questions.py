@@ -80,7 +80,8 @@ def test_variants_without_the_reference_are_nothing_to_draw(ax):
 
 def test_every_variant_has_its_own_line_first_one_on_top(ax):
     values = {"base": 0.5, "a": 0.6, "b": 0.4}
-    cells = pd.DataFrame({"variant": list(values), "quadruple": 0, "pseudo": "x", "pseudo_unseen": list(values.values())})
+    rows = [(name, 0, "x", value) for name, value in values.items()]
+    cells = pd.DataFrame(rows, columns=["variant", "quadruple", "pseudo", "pseudo_unseen"])
     questions.variants(cells, {"a": "first", "b": "last", "base": "own"}, [], ax)
     line = {label.get_text(): place for place, label in zip(ax.get_yticks(), ax.get_yticklabels(), strict=True)}
     assert line["first"] > line["last"]

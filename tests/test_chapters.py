@@ -73,7 +73,7 @@ def test_each_panel_of_the_rivals_has_its_own_reference():
 
     here = cell("06_ablation", rivals_cell(), ablation=stub, sets={"one": 1, "two": 2},
                 evidence=SimpleNamespace(forest=forest))  # fmt: skip
-    titles = [ax.get_title() for *_, ax in drawn]
+    titles = [ax.get_title("left") + ax.get_title() for *_, ax in drawn]  # the book puts them left
     assert [each[:2] for each in drawn] == [(1, "a"), (1, "b"), (2, "a"), (2, "b")] and here["axes"].shape == (2, 2)
     assert titles == [f"{name}: minus {called}" for name in ("one", "two") for called in ("the first", "the second")]
 

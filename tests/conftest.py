@@ -18,6 +18,23 @@ def one_thread():
     torch.set_num_threads(1)
 
 
+@pytest.fixture(scope="module")
+def own_cache(tmp_path_factory):
+    """A cache of our own: tests neither read nor write the user's."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CMDML_CACHE", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def head():
+    """The shipped head of the phantoms."""
+    from cmdml.heads import HEADS, load_head
+
+    return load_head(HEADS / "phantom")
+
+
 def vouch(folder, about):
     """A manifest that vouches for the tables of a folder, as a run would write it."""
     files = {path.name: sha256(path) for path in sorted(folder.glob("*.csv"))}

@@ -10,17 +10,10 @@ import torch
 from cmdml import efficientnet
 from cmdml.efficientnet import by_key_order, efficientnet_lite0, state_sha256
 
-
-@pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory):
-    """A cache of our own: tests neither read nor write the user's."""
-    folder = tmp_path_factory.mktemp("cache")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CMDML_CACHE", str(folder))
-        yield folder
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
-def test_the_weights_know_what_an_espresso_is(cache):
+def test_the_weights_know_what_an_espresso_is(own_cache):
     skimage = pytest.importorskip("skimage.data")
     classes = {"coffee.png": 967, "motorcycle_left.png": 665, "chelsea.png": 285}  # espresso, moped, Egyptian cat
     from PIL import Image
@@ -36,13 +29,13 @@ def test_the_weights_know_what_an_espresso_is(cache):
             assert net(pixels.float() / 127.5 - 1).argmax().item() == wanted, name
 
 
-def test_converted_weights_are_kept_and_a_damaged_cache_is_made_again(cache, monkeypatch):
+def test_converted_weights_are_kept_and_a_damaged_cache_is_made_again(own_cache, monkeypatch):
     whole = efficientnet_lite0()
-    kept = cache / "efficientnet_lite0.safetensors"
+    kept = own_cache / "efficientnet_lite0.safetensors"
     monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("the package was read though the cache is whole"))
     assert state_sha256(efficientnet_lite0().state_dict()) == efficientnet.TENSORS_SHA256
     monkeypatch.undo()
-    monkeypatch.setenv("CMDML_CACHE", str(cache))
+    monkeypatch.setenv("CMDML_CACHE", str(own_cache))
     for spoil in (lambda b: b[:-9] + bytes([b[-9] ^ 1]) + b[-8:], lambda b: b[:1000]):
         kept.write_bytes(spoil(kept.read_bytes()))
         with pytest.warns(UserWarning, match="damaged and is made again"):

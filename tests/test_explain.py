@@ -9,14 +9,8 @@ from PIL import Image
 from cmdml import predict
 from cmdml.explain import OneScore, heat, peak, write_heatmap
 from cmdml.findings import KEYS
-from cmdml.heads import HEADS, load_head
 
 pytest.importorskip("captum")
-
-
-@pytest.fixture(scope="module")
-def head():
-    return load_head(HEADS / "phantom")
 
 
 @pytest.fixture(scope="module")

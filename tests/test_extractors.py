@@ -1,6 +1,5 @@
 """Extractors: pretrained weights that are what they claim, grey input, the last block, frozen features."""
 
-
 import pytest
 import torch
 from torch import nn
@@ -10,20 +9,12 @@ from cmdml import CMDML
 from cmdml.efficientnet import efficientnet_lite0, state_sha256
 from cmdml.extractors import FrozenFeatures, VisualExtractor
 
+pytestmark = pytest.mark.usefixtures("own_cache")
 VECTORS = nn.functional.normalize(torch.randn(14, 20, generator=torch.Generator().manual_seed(0)))
 
 
-@pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory):
-    """A cache of our own: tests neither read nor write the user's."""
-    folder = tmp_path_factory.mktemp("cache")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CMDML_CACHE", str(folder))
-        yield folder
-
-
 @pytest.fixture(scope="module")
-def lite0(cache):
+def lite0(own_cache):
     return VisualExtractor("efficientnet_lite0", "imagenet").eval()
 
 

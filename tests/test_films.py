@@ -227,3 +227,9 @@ def test_negative_and_endless_grey_values_are_refused(film, tmp_path):
         values[3, 3] = value
         with pytest.raises(ValueError, match=rf"{name}\.tif holds grey values from .*; save it with 8 or 16 bits"):
             read_film(save(tmp_path / f"{name}.tif", values), 64)
+
+
+def test_a_dicom_of_another_kind_is_refused(film, tmp_path):
+    path = dicom(tmp_path / "a.dcm", film, bits=8, kind="YBR_FULL")
+    with pytest.raises(ValueError, match=r"a\.dcm is of the kind YBR_FULL; export it as MONOCHROME2"):
+        read_film(path, 64)

@@ -203,3 +203,13 @@ def test_a_process_that_cannot_train_fails_in_one_sentence(films, monkeypatch, c
     assert stopped.value.code == 1
     (sentence,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("training stopped. "))
     assert re.search(message, sentence)
+
+
+def test_an_extraction_is_handed_to_all_processes_and_its_features_returned(monkeypatch):
+    told = []
+    monkeypatch.setattr(launch, "_run", lambda *given: told.append(given))
+    monkeypatch.setattr(launch.FeatureSet, "load", lambda folder: ("features of", folder))
+    assert launch.extract("films", "features", devices=2, nodes=3, backbone="b") == ("features of", "features")
+    ((job_, devices, nodes),) = told
+    assert job_ == {"radiographs": "films", "features": "features", "options": {"backbone": "b"}}
+    assert (devices, nodes) == (2, 3)

@@ -29,11 +29,6 @@ ABSCESS = "Lung abscess: opacity, lucency, round, air-fluid level"
 
 
 @pytest.fixture(scope="module")
-def head():
-    return load_head(HEADS / "phantom")
-
-
-@pytest.fixture(scope="module")
 def films(tmp_path_factory):
     folder = tmp_path_factory.mktemp("films")
     for i, film in enumerate(phantoms(20)):

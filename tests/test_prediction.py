@@ -12,13 +12,7 @@ from PIL import Image
 
 from cmdml import prediction
 from cmdml.findings import KEYS, split_findings
-from cmdml.heads import HEADS, load_head
 from cmdml.prediction import FilmScores, Predictions, percentiles, predict
-
-
-@pytest.fixture(scope="module")
-def head():
-    return load_head(HEADS / "phantom")
 
 
 @pytest.fixture(scope="module")

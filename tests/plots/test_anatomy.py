@@ -1,9 +1,5 @@
 """The figures of the rotation: dots and intervals are those of the tables, and of the protocol that was asked."""
 
-import matplotlib
-
-matplotlib.use("Agg")
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -14,14 +10,6 @@ from cmdml.plots import anatomy
 from cmdml.plots.anatomy import INTERVALS, PARTS
 
 FINDINGS = {"Mass": 12, "Pleural_Thickening": 7, "Edema": 31}
-
-
-@pytest.fixture
-def ax():
-    fig, ax = plt.subplots()
-    yield ax
-    fig.canvas.draw()  # what cannot be drawn fails here
-    plt.close("all")
 
 
 def tables():

@@ -1,24 +1,11 @@
 """The figures of the chapter on evidence say what the tables say."""
 
-import matplotlib
-
-matplotlib.use("Agg")
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import pytest
 from matplotlib.colors import to_hex
 
 from cmdml.plots import evidence, figures
-
-
-@pytest.fixture
-def ax():
-    fig, ax = plt.subplots()
-    yield ax
-    fig.canvas.draw()  # what cannot be drawn fails here
-    plt.close("all")
 
 
 def test_labels():

@@ -1,9 +1,5 @@
 """The figures say what the data say: numbers are read back from what was drawn."""
 
-import matplotlib
-
-matplotlib.use("Agg")
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd

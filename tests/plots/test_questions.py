@@ -1,10 +1,5 @@
 """Figures of the three questions: the values, the order, and which way round a difference is."""
 
-import matplotlib
-
-matplotlib.use("Agg")
-
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -22,14 +17,6 @@ PAIRED = pd.DataFrame(
     columns=["method", "reference", "difference", "low", "high"],
 ).assign(protocol="abnormal", metric="U", stratum="none")
 SHOWN = {"mean_of_seen": "illness alone", "absent": "not there", "focused": "told signs"}
-
-
-@pytest.fixture
-def ax():
-    fig, ax = plt.subplots()
-    yield ax
-    fig.canvas.draw()
-    plt.close("all")
 
 
 def dots(ax):

@@ -3,10 +3,6 @@
 import sys
 from types import SimpleNamespace
 
-import matplotlib
-
-matplotlib.use("agg")
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -16,16 +12,8 @@ from matplotlib.colors import to_hex
 from cmdml.findings import SeenUnseen
 from cmdml.plots import figures, space
 
+pytestmark = pytest.mark.usefixtures("in_the_book_s_style")
 FINDINGS = SeenUnseen(("Mass", "Edema", "Hernia", "Fibrosis"), ("Edema", "Fibrosis"))
-
-
-@pytest.fixture(autouse=True)
-def in_the_book_s_style():
-    """Whatever an earlier test left: titles stand on the left, as in the book."""
-    with plt.rc_context():
-        figures.style()
-        yield
-    plt.close("all")
 
 
 def texts(ax):

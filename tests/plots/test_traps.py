@@ -1,10 +1,5 @@
 """The figures of the chapter on traps say what their tables say."""
 
-import matplotlib
-
-matplotlib.use("Agg")
-
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,14 +8,6 @@ from matplotlib.colors import to_hex
 from cmdml.plots import traps
 from cmdml.plots.evidence import OWN
 from cmdml.plots.figures import OTHER
-
-
-@pytest.fixture
-def ax():
-    fig, ax = plt.subplots()
-    yield ax
-    fig.canvas.draw()  # what cannot be drawn fails here
-    plt.close("all")
 
 
 def test_a_number_alone_is_a_line_per_finding_and_stands_out_where_its_interval_excludes_chance(ax):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from cmdml.sources.decoding import decode, png_header
+from cmdml.sources.decoding import decode, padded, png_header
 
 
 def film(size=32):
@@ -127,3 +127,13 @@ def test_a_header_line_tells_images_apart(tmp_path):
         lines.add(header.line.split()[-1])
         assert (header.width, header.height, header.side) == (32, 32, 32) and "\n" not in header.line
     assert len(lines) == 20
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_film_is_padded_to_a_square_around_its_middle(turned):
+    film = np.arange(1, 25, dtype=np.uint8).reshape(4, 6)
+    square = np.zeros((6, 6), np.uint8)
+    square[1:5] = film
+    film, square = (film.T, square.T) if turned else (film, square)
+    assert np.array_equal(np.asarray(padded(Image.fromarray(film))), square)
+    assert np.array_equal(np.asarray(padded(Image.fromarray(square))), square)

@@ -316,6 +316,9 @@ def test_another_drawing_or_other_counts_draw_the_set_anew(tmp_path, monkeypatch
     assert redrawn(tmp_path, monkeypatch) and not redrawn(tmp_path, monkeypatch)
 
 
+PATIENTS = b'{"patients_by_images": %s, "patients_by_sex_and_age": {"F": {"40": 1}, "M": {"40": 1}}}'
+
+
 def test_the_drawing_is_what_it_was():
     """Committed results are of these bytes: whoever changes the drawing must make them again."""
     table = phantom.sample_table(64, seed=0)
@@ -338,6 +341,9 @@ def test_the_drawing_is_what_it_was():
         ("label_sets.json", b"[]", "holds no patient counts"),
         ("label_sets.json", b'{"patients_by_images": {"1": 2}}', "holds no patient counts"),
         ("label_sets.json", b'{"patients_by_images": {"x": 2}, "patients_by_sex_and_age": {}}', "no patient counts"),
+        ("label_sets.json", PATIENTS % b'{"-1": 2}', "must not be negative, nor all zero"),
+        ("label_sets.json", PATIENTS % b'{"1": -2}', "must not be negative, nor all zero"),
+        ("label_sets.json", PATIENTS % b'{"1": 0}', "must not be negative, nor all zero"),
         ("label_sets.json", None, "no such file"),
     ],
 )

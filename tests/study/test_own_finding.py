@@ -13,7 +13,6 @@ from sklearn.metrics import roc_auc_score
 
 from cmdml.config import TrainConfig
 from cmdml.findings import KEYS, findings_of, load_findings, split_findings
-from cmdml.heads import HEADS, load_head
 from cmdml.plots import own_finding as drawing
 from cmdml.prediction import own_words
 from cmdml.radiographs import partition
@@ -25,11 +24,6 @@ from cmdml.training import fit
 
 SIGNS = ("opacity", "lucency", "round", "air_fluid_level")
 NAMES = (*KEYS, "Lung abscess", ILLNESS, CEILING)
-
-
-@pytest.fixture(scope="module")
-def head():
-    return load_head(HEADS / "phantom")
 
 
 @pytest.fixture(scope="module")

@@ -230,6 +230,6 @@ def test_negative_and_endless_grey_values_are_refused(film, tmp_path):
 
 
 def test_a_dicom_of_another_kind_is_refused(film, tmp_path):
-    path = dicom(tmp_path / "a.dcm", film, bits=8, kind="YBR_FULL")
-    with pytest.raises(ValueError, match=r"a\.dcm is of the kind YBR_FULL; export it as MONOCHROME2"):
+    path = dicom(tmp_path / "a.dcm", film, bits=8, kind="PALETTE COLOR")
+    with pytest.raises(ValueError, match=r"a\.dcm is of the kind PALETTE COLOR; export it as MONOCHROME2"):
         read_film(path, 64)

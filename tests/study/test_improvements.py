@@ -29,6 +29,7 @@ def folder(tmp_path):
                               ("nearest", 0.54, -0.01), ("ceiling", 0.67, -0.14))]  # fmt: skip
     test = pd.DataFrame(rows, columns=["method", "stratum", "metric", "protocol", "value", "variant_minus"])
     test.loc[test.protocol == "all", "value"] += 0.2
+    test = pd.concat([test.assign(metric="S", value=0.99), test], ignore_index=True)
     test.loc[test.stratum == "source_view", "variant_minus"] -= 0.03
     test = test.assign(low=test.value - 0.01, high=test.value + 0.01, minus_low=test.variant_minus - 0.015,
                        minus_high=test.variant_minus + 0.015)  # fmt: skip

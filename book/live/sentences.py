@@ -30,8 +30,8 @@ def abscess(films: str, by_finding: dict[str, float], own: float, leans: list[tu
     text += f"nearest to {' and '.join(f'{name} (cosine {cosine:.2f})' for name, cosine in leans)}. "
     return text + compared(
         found, 0.5,
-        "No abscess was ever drawn: the words borrow what films with other findings taught. A high score for words of "
-        "your own does not show that the network knows the disease.",
+        "None of these films shows an abscess: the words borrow what films with other findings taught. A high score "
+        "for words of your own does not show that the network knows the disease.",
         "The words put hernias below other films: signs that are shared do not carry over here.",
         "For hernias that is no better than guessing: signs that are shared do not carry over here.",
     )  # fmt: skip

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from sklearn.decomposition import PCA
 from torch import Tensor
 
 COMPONENTS = 64
@@ -48,6 +47,8 @@ class Familiar:
     @classmethod
     def fit(cls, learnt: np.ndarray, validation: np.ndarray) -> Familiar:
         """Features (N, F) of the training films, and those (V, F) that give the threshold."""
+        from sklearn.decomposition import PCA  # seconds to import, and only this fits anything
+
         mean, scale = learnt.mean(0, dtype=np.float64), learnt.std(0, dtype=np.float64)
         scale[scale < 1e-6] = 1.0  # a feature that never varies is not blown up
         k = min(COMPONENTS, learnt.shape[1] - 1, len(learnt) - 1)

@@ -331,6 +331,7 @@ if ROTATION:
                  for end in (".safetensors", ".csv", ".json") if Path(f"{ROTATION[stem]}{end}").is_file()]
     # Where each quadruple trains a network of its own, a job each, and one for the untrained network.
     OWN = [*map(str, range(len(KEYS))), "random"] if "extractor" in ROTATION else []
+    GIVEN = json.dumps({name: value for name, value in OVERRIDES.items() if name != "nih_root"})
 
     rule rotation_features:
         input:
@@ -344,13 +345,14 @@ if ROTATION:
                                         sort_keys=True),
             folder=f"{RUN}/rotation/{{design}}/training/{{quadruple}}",
             profile=PROFILE["name"],
+            given=GIVEN,
         wildcard_constraints:
             design=r"\d+",
         priority: 2
         threads: 1
         shell:
             RECIPE + "OMP_NUM_THREADS=1 " + PYTHON + " -m cmdml.study.rotate extract {params.profile:q} "
-            "{wildcards.design:q} {wildcards.quadruple:q}"
+            "{wildcards.design:q} {wildcards.quadruple:q} {params.given:q}"
 
     rule rotation_run:
         input:
@@ -364,13 +366,14 @@ if ROTATION:
                              if name not in rotation_jobs.ONLY_COUNTED}, sort_keys=True),
             values=parameters("03_training", out=""),
             profile=PROFILE["name"],
+            given=GIVEN,
         wildcard_constraints:
             design=r"\d+",
         priority: 1
         threads: 1
         shell:
             "OMP_NUM_THREADS=1 " + PYTHON + " -m cmdml.study.rotate run {params.profile:q} "
-            "{wildcards.design:q} {wildcards.method:q}"
+            "{wildcards.design:q} {wildcards.method:q} {params.given:q}"
 
     rule rotation_runs:
         input:
@@ -388,10 +391,11 @@ if ROTATION:
             plan=json.dumps(ROTATION, sort_keys=True),
             profile=PROFILE["name"],
             designs=DESIGNS,
+            given=GIVEN,
         threads: workflow.cores
         shell:
             "OMP_NUM_THREADS=1 " + PYTHON + (" -m cmdml.study.rotation_jobs collect {params.profile:q} {params.designs:q}"
-            if DESIGNS else " -m cmdml.study.rotate collect {params.profile:q}")
+            if DESIGNS else " -m cmdml.study.rotate collect {params.profile:q}") + " {params.given:q}"
 
 
 rule stage:

@@ -1,10 +1,13 @@
 """Jobs of a rotation: ``python -m cmdml.study.rotate run PROFILE DESIGN METHOD``; ``… collect PROFILE``: its tables.
 
-Where a rotation trains its extractors: ``… extract PROFILE DESIGN QUADRUPLE`` (or ``random``) before that.
+Where a rotation trains its extractors: ``… extract PROFILE DESIGN QUADRUPLE`` (or ``random``) before that. Parameters
+that replace the profile's come last, as JSON: ``… run PROFILE DESIGN METHOD '{"run_dir": "runs/aside"}'``; tables of
+such a rotation go to ``<run_dir>/rotation/tables``, not to the committed ones.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 from datetime import UTC, datetime
 
@@ -17,15 +20,18 @@ from cmdml.study.rotation import score
 def main(task: str, name: str, *given: str) -> None:
     """Do one job; ValueError in one sentence where it cannot be done."""
     check(task, ("extract", "run", "collect"), "task")
-    profile = run.load_profile(name)
+    changed = json.loads(given[-1]) if given and given[-1].startswith("{") else {}
+    profile = run.load_profile(name, changed)
     if profile["rotation"] is None:
         raise ValueError(f"profile {name} has no section `rotation`: see profiles/nih-mini.yaml.")
     if task == "extract":
         from cmdml.study.rotation_extractors import extract_features
 
         done = extract_features(profile, int(given[0]), given[1])
+    elif task == "run":
+        done = score(profile, int(given[0]), given[1])
     else:
-        done = score(profile, int(given[0]), given[1]) if task == "run" else collect(profile)
+        done = collect(profile, run.resolve(profile["parameters"]["run_dir"]) / "rotation/tables" if changed else None)
     print(f"{done} done, {(datetime.now(UTC) - run.IMPORTED).total_seconds():.0f} s", flush=True)
 
 

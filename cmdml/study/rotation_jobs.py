@@ -1,11 +1,13 @@
 """Jobs of a rotation, some of its designs alone, and what the same plan would take on the full set.
 
-``python -m cmdml.study.rotation_jobs collect PROFILE N`` makes the tables of the first N designs;
+``python -m cmdml.study.rotation_jobs collect PROFILE N`` makes the tables of the first N designs, and takes changed
+parameters as ``cmdml.study.rotate`` does;
 ``… plan`` prints what ``make plan-nih`` shows.
 """
 
 from __future__ import annotations
 
+import json
 import math
 import sys
 from pathlib import Path
@@ -117,13 +119,15 @@ def main(task: str, *given: str) -> None:
     if task == "plan":
         print(plan_nih())
         return
-    profile = first_designs(profiles.load_profile(given[0]), given[1] if task == "collect" else "")
+    changed = json.loads(given[2]) if len(given) > 2 else {}
+    profile = first_designs(profiles.load_profile(given[0], changed), given[1] if task == "collect" else "")
     if task == "extract":
         extract_features(profile, given[1])
     else:
         from cmdml.study.anatomy import collect
 
-        print(f"{collect(profile)} done", flush=True)
+        out = resolve(profile["parameters"]["run_dir"]) / "rotation/tables" if changed else None
+        print(f"{collect(profile, out)} done", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """Jobs of a rotation: each task does its own work, on what it was told, and what is no job ends in one sentence."""
 
+import json
+
 import pytest
 
 from cmdml.study import rotate, rotation_extractors, run
@@ -18,7 +20,8 @@ def asked(monkeypatch):
     ("words", "work"),
     [
         (("run", "nih-mini", "102", "eszsl"), ("score", 102, "eszsl")),
-        (("collect", "nih-mini"), ("collect",)),
+        (("collect", "nih-mini"), ("collect", None)),
+        (("collect", "nih-mini", "{}"), ("collect", None)),
         (("extract", "nih-mini", "3", "random"), ("extract_features", 3, "random")),
     ],
 )
@@ -26,6 +29,15 @@ def test_a_task_does_its_work_and_says_so(asked, capsys, words, work):
     rotate.main(*words)
     assert asked == [(work[0], run.load_profile("nih-mini"), *work[1:])]
     assert capsys.readouterr().out.startswith(f"<{work[0]}> done, ")
+
+
+def test_parameters_of_one_s_own_come_last_and_keep_the_committed_tables(asked, tmp_path):
+    own = {"run_dir": str(tmp_path / "a b")}
+    profile = run.load_profile("nih-mini", own)
+    for words in (("run", "102", "eszsl"), ("extract", "3", "random"), ("collect",)):
+        rotate.main(words[0], "nih-mini", *words[1:], json.dumps(own))
+    assert asked == [("score", profile, 102, "eszsl"), ("extract_features", profile, 3, "random"),
+                     ("collect", profile, tmp_path / "a b/rotation/tables")]  # fmt: skip
 
 
 def test_what_is_no_job_is_refused_before_any_work(asked):

@@ -100,12 +100,16 @@ def asked(monkeypatch):
 def test_a_task_does_its_work(asked, profile, capsys):
     rotation_jobs.main("plan")
     assert capsys.readouterr().out == "<plan_nih>\n"
-    rotation_jobs.main("collect", "nih-mini", "2")
-    assert capsys.readouterr().out == "<collect> done\n"
+    for given in ((), ("{}",), ('{"run_dir": "/aside"}',)):
+        rotation_jobs.main("collect", "nih-mini", "2", *given)
+        assert capsys.readouterr().out == "<collect> done\n"
     rotation_jobs.main("extract", "nih-mini", "/films")
     assert capsys.readouterr().out == ""
     two = profile | {"rotation": profile["rotation"] | {"designs": profile["rotation"]["designs"][:2]}}
-    assert asked == [("plan_nih",), ("collect", two), ("extract_features", profile, "/films")]
+    aside = run.load_profile("nih-mini", {"run_dir": "/aside"}) | {"rotation": two["rotation"]}
+    assert asked == [("plan_nih",), ("collect", two, None), ("collect", two, None),
+                     ("collect", aside, Path("/aside/rotation/tables")),
+                     ("extract_features", profile, "/films")]  # fmt: skip
     with pytest.raises(ValueError, match="unknown task 'plam': did you mean 'plan'"):
         rotation_jobs.main("plam")
 

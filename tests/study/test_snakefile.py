@@ -158,12 +158,14 @@ def test_a_rotation_is_a_job_per_design_and_method(tmp_path):
     plan, jobs, collected, reads = written("nih-mini")["rotation"], set(), [], {}
     for words in dry("rotation", tmp_path, reads, profile="nih-mini", designs=2):
         if "cmdml.study.rotate" in words:
-            task, name, design, method = words[words.index("cmdml.study.rotate") + 1 :][:4]
+            task, name, design, method, given = words[words.index("cmdml.study.rotate") + 1 :][:5]
             assert (task, name) == ("run", "nih-mini") and "OMP_NUM_THREADS=1" in words
+            assert json.loads(given) == {"run_dir": str(tmp_path)}
             jobs.add((int(design), method))
         if "cmdml.study.rotation_jobs" in words:
-            collected.append(words[words.index("cmdml.study.rotation_jobs") + 1 :][:3])
-    assert {design for design, _ in jobs} == set(plan["designs"][:2]) and collected == [["collect", "nih-mini", "2"]]
+            collected.append(words[words.index("cmdml.study.rotation_jobs") + 1 :][:4])
+    assert {design for design, _ in jobs} == set(plan["designs"][:2])
+    assert collected == [["collect", "nih-mini", "2", json.dumps({"run_dir": str(tmp_path)})]]
     methods = {method for _, method in jobs}
     assert set(plan["trained"]["methods"]) | {"eszsl", "mean_of_seen", "ceiling", "view"} <= methods
     assert len(jobs) == 2 * len(methods)
@@ -177,7 +179,8 @@ def test_where_quadruples_have_extractors_of_their_own_each_is_a_job(tmp_path):
     jobs, scored, profile = set(), set(), written("phantom")
     for words in dry("rotation", tmp_path, profile="phantom", designs=1):
         if "cmdml.study.rotate" in words:
-            task, name, design, what = words[words.index("cmdml.study.rotate") + 1 :][:4]
+            task, name, design, what, given = words[words.index("cmdml.study.rotate") + 1 :][:5]
+            assert json.loads(given) == {"run_dir": str(tmp_path)}
             assert name == "phantom" and design == str(profile["rotation"]["designs"][0])
             (jobs if task == "extract" else scored).add(what)
     assert jobs == {*map(str, range(14)), "random"}

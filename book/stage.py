@@ -142,6 +142,24 @@ def reliability(page: Path) -> None:
     fill(page, "reliability about", " ".join(lines))
 
 
+def cluster(page: Path) -> None:
+    """Fill the page's marked place with what became of a part of the rotation on Slurm."""
+    folder = ROOT / "data/results/cluster"
+    if not (folder / "manifest.json").is_file():
+        return
+    about, jobs = manifest_of(folder, ["jobs.csv"]), pd.read_csv(folder / "jobs.csv")
+    told = {"cancelled": "a job was cancelled with `scancel`", "controller killed": "the controller was killed",
+            "controller started": "the controller was started again"}  # fmt: skip
+    events = [told[one["event"]] for one in about["events"]]
+    code = (about["commit"] or "unknown")[:12] + (", with changes" if about["dirty"] else "")
+    text = (f"Seen: {about['jobs']} jobs of design {about['seed']}. While they ran, {', '.join(events)}. "
+            f"{about['submitted']} submissions, {jobs.arrived.sum()} of {len(jobs)} results arrived, and "
+            f"{jobs.same.sum()} of {len(jobs)} hold bit for bit the scores that the same jobs gave without Slurm. "
+            f"*{about['started'][:10]}, {about['seconds'] / 60:.0f} minutes, one node of {about['machine']['cores']} "
+            f"cores; code `{code}`.*")  # fmt: skip
+    fill(page, "cluster", text)
+
+
 def sizes(page: Path, file: Path) -> None:
     """Fill the page's marked place with what a laptop needs, as it was measured."""
     if file.is_file():
@@ -192,6 +210,7 @@ def stage(run_dir: str) -> Path:
     figures.loss_figure().savefig(out / "book/figures/loss.svg", bbox_inches="tight", metadata={"Date": None})
     benchmarks(out / "book/performance.md")
     reliability(out / "book/reliability.md")
+    cluster(out / "book/reproducing.md")
     benchmarks(out / "book/reliability.md")
     for marker, text in film_tables.texts(ROOT / "data/results").items():
         fill(out / "book/one-film.md", marker, text)

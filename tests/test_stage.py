@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from cmdml.files import sealed, write_json
-from cmdml.study import results
+from cmdml.study import results, run
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -117,3 +117,19 @@ def test_a_benchmark_that_was_edited_is_refused(stage, tmp_path):
     with pytest.raises(ValueError, match=r"scale.json was edited since it was measured: measure again \(make bench\)"):
         stage.benchmarks(page)
     assert "nothing" in page.read_text()
+
+
+def test_a_try_on_a_cluster_says_what_was_disturbed_and_what_arrived(stage, tmp_path):
+    page = tmp_path / "reproducing.md"
+    page.write_text("<!-- cluster -->\nnothing\n<!-- /cluster -->\n")
+    stage.cluster(page)  # not tried yet
+    assert "nothing" in page.read_text()
+    jobs = pd.DataFrame({"method": ["a", "b", "c"], "arrived": [True, True, False], "same": [True, False, False]})
+    run.publish(tmp_path / "data/results/cluster", {"jobs": jobs}, profile="nih-mini", parameters={}, seed=103, jobs=3,
+                    submitted=4, events=[{"event": "cancelled", "job": "7"}, {"event": "controller killed", "job": ""},
+                                         {"event": "controller started", "job": ""}], seconds=432)  # fmt: skip
+    stage.cluster(page)
+    text = " ".join(page.read_text().split())
+    assert "3 jobs of design 103." in text and "nothing" not in text and "7 minutes" in text
+    assert "cancelled with `scancel`, the controller was killed, the controller was started again." in text
+    assert "4 submissions, 2 of 3 results arrived, and 1 of 3 hold bit for bit the scores" in text

@@ -55,6 +55,12 @@ def spots(films, discs, dx, dy, radius=0.02):
     return np.array(out)
 
 
+def test_the_table_of_a_pair_is_the_phantom_s_and_where_the_disc_lies(drawn):
+    own = [name for name in phantom.sample_table(10, 0).columns if name != "split"]
+    assert list(drawn.table.columns) == [*own, "x", "y", "radius", "inside"]
+    assert list(drawn.table.index) == list(range(PAIRS))
+
+
 def test_films_without_it_are_the_phantom_s_own_bytes(drawn):
     table = phantom.sample_table(5 * PAIRS + 200, 11)
     first = np.flatnonzero(~table["patient"].duplicated())[:PAIRS]

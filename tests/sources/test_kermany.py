@@ -7,6 +7,7 @@ from PIL import Image
 from cmdml import sources
 from cmdml.findings import KEYS, split_findings
 from cmdml.radiographs import RadiographSet, partition
+from cmdml.sources import kermany
 
 HEAD = (
     "image,patient,view,sex,age,Pneumonia,No Finding,bacterial_pneumonia,viral_pneumonia,source_repo,commit,"
@@ -50,6 +51,11 @@ def test_the_set_is_the_folder(tmp_path):
     for i, film in enumerate(radiographs.pixels):
         whole = np.random.default_rng(i).integers(0, 256, (32, 32), dtype=np.uint8)
         assert np.abs(film - whole.reshape(16, 2, 16, 2).mean((1, 3))).max() <= 0.5
+
+
+def test_a_misspelt_choice_is_refused_by_name_before_any_film(tmp_path):
+    with pytest.raises(ValueError, match="unknown non_square 'pda': did you mean 'pad'"):
+        kermany.prepare(tmp_path / "set", root=tmp_path / "nowhere", non_square="pda")
 
 
 def test_the_card_says_what_must_not_be_done(tmp_path, capsys):

@@ -112,6 +112,23 @@ def test_what_is_saved_is_what_is_loaded(tmp_path, vectors):
     assert all(np.array_equal(run.embeddings[name], embeddings[name]) for name in embeddings)
 
 
+def test_a_saved_training_is_opened_without_the_weights_it_started_from(tmp_path, vectors, monkeypatch):
+    saved(tmp_path, vectors)
+    held = json.loads((tmp_path / "config.json").read_text())
+    held["config"] |= {"backbone": "resnet18", "weights": "imagenet"}
+    (tmp_path / "config.json").write_text(json.dumps(held))
+    seal(tmp_path, PARTS, FORMAT)
+    asked = []
+
+    def building(config, *given):
+        asked.append(config)
+        return build_model(CONFIG, *given)
+
+    monkeypatch.setattr(run_folder, "build_model", building)
+    load_run(tmp_path)
+    assert [(config.backbone, config.weights) for config in asked] == [("resnet18", "")]
+
+
 def test_the_seal_covers_what_an_objective_learnt(tmp_path, vectors):
     saved(tmp_path, vectors, {"tau": 0.25})
     assert json.loads((tmp_path / OBJECTIVE).read_text()) == {"tau": 0.25}

@@ -13,7 +13,7 @@ from cmdml.findings import KEYS
 from cmdml.radiographs import RadiographSet
 from cmdml.sources import phantom
 from cmdml.sources.phantom import counts, sampling
-from cmdml.sources.phantom.anatomy import borders, diaphragm, draw_block, outer_border
+from cmdml.sources.phantom.anatomy import borders, diaphragm, draw_block, outer_border, soft_tissue
 from cmdml.sources.phantom.signs import PAINTERS, bend
 
 FILMS = 32
@@ -384,3 +384,15 @@ def test_borders_lie_where_the_lungs_end():
     assert (b.across[0][inside] > b.medial[0][inside]).all()
     assert (b.lung * b.below)[0].max() < 0.3
     assert inside[:, :32].any() and inside[:, 32:].any()  # two lungs
+
+
+def test_breasts_lie_on_both_sides_below_the_middle():
+    a = {name: value[:1] for name, value in bent(still_scene()).items()}
+    b = borders(a, 64)
+    none, one = (soft_tissue(a | {"breast": np.full(1, weight, np.float32)}, b)[0] for weight in (0, 1))
+    added = one - none
+    x, y = b.x[0], b.y[0]
+    assert added.min() >= -1e-6 and 0.05 < added.max() <= 0.1001
+    assert 0.3 < (added.sum(1) @ y) / added.sum() < 0.5  # rows: their middle
+    for side in (x < 0, x > 0):
+        assert 0.35 < (added[:, side].sum(0) @ np.abs(x[side])) / added[:, side].sum() < 0.6

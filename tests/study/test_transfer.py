@@ -21,7 +21,7 @@ def children(rotation):
     table = pd.DataFrame({
         "image": [f"c{i:02d}.png" for i in range(n)], "patient": [f"c{i:02d}" for i in range(n)], "split": "test",
         "view": "AP", "age": np.nan, "sex": "", "source_repo": "other",
-        "matched_pair": [f"p{i // 2:02d}" if i < 30 else "" for i in range(n)],
+        "matched_pair": [f"a{i // 2:02d}" if i < 30 else "" for i in range(n)],
         "original_width": 1000 - 200 * ill + rng.integers(0, 300, n), "original_height": 1000,
         "original_bytes": 400_000 - 100_000 * ill, "sharp": 20 - 3.0 * ill + rng.normal(size=n), "mean_grey": 100.0,
     }).assign(**dict.fromkeys(KEYS, 0) | {"Pneumonia": ill})  # fmt: skip

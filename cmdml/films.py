@@ -174,7 +174,8 @@ def _dicom(path: Path, data: bytes, notes: list, warnings: list) -> np.ndarray:
         film = pydicom.dcmread(io.BytesIO(data))
         stored, kind = film.pixel_array, str(film.PhotometricInterpretation)
         values = np.asarray(apply_modality_lut(stored, film), np.float64)
-        windowed = np.asarray(apply_voi_lut(values if values.ndim == 2 else stored, film), np.float64)
+        whole = values.astype(np.int64) if np.array_equal(values, np.rint(values)) else values  # a table is of integers
+        windowed = np.asarray(apply_voi_lut(whole if values.ndim == 2 else stored, film), np.float64)
     except Exception as error:  # pydicom raises what its many decoders raise
         raise ValueError(f"{path} cannot be read as DICOM ({brief(error)}); export it again, uncompressed") from error
     if int(getattr(film, "NumberOfFrames", 1) or 1) != 1:

@@ -164,7 +164,7 @@ def test_dicom_with_a_modality_table_is_windowed_on_the_table_s_scale(film, tmp_
     assert np.abs(half.pixels - wanted).max() <= 1
 
 
-@pytest.mark.filterwarnings("ignore:Applying a VOI LUT on a float")  # of whole numbers
+@pytest.mark.filterwarnings("error")
 def test_dicom_with_a_table_of_its_own_for_display_is_read_through_it(film, tmp_path):
     becomes = np.sqrt(np.arange(256) / 255) * 1023
     path = dicom(tmp_path / "a.dcm", film, bits=8, VOILUTSequence=lut(np.rint(becomes), 10))

@@ -7,7 +7,9 @@ from types import SimpleNamespace
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import pytest
 
+from cmdml.findings import SeenUnseen
 from cmdml.study import beyond, own_finding, report, run
 
 
@@ -36,6 +38,30 @@ def test_a_neighbour_that_was_seen_is_a_gain_where_the_table_says_so():
     said = cell("07_anatomy", "anatomy-coverage-words", tables=tables)["said"]
     assert f"gains {np.mean(gaps):+.3f} more on average" in said
     assert f"{sum(gap > 0 for gap in gaps)} of {len(gaps)} findings gain more" in said
+
+
+def test_who_names_the_most_frequent_counts_the_training_films():
+    asked = []
+    radiographs = SimpleNamespace(labels=np.eye(3, dtype=int), table=pd.DataFrame({"split": ["test", "train", "val"]}))
+    evaluation = SimpleNamespace(summary=pd.DataFrame(columns=["protocol", "metric"]))
+    stub = SimpleNamespace(illness=lambda *_: None, headline=lambda _: None,
+                           always_the_most_frequent=lambda *given, **_: asked.append(given))  # fmt: skip
+    cell("04_evaluation", "eval-evaluate", comparison=stub, radiographs=radiographs, labels="tested", scores=None,
+         patients="patients", findings="findings", where=None, testset=None, draws={},
+         metrics=SimpleNamespace(evaluate=lambda *_, **__: evaluation))  # fmt: skip
+    ((labels, train, findings, patients),) = asked
+    assert (labels, findings, patients) == ("tested", "findings", "patients") and train.tolist() == [[0, 1, 0]]
+
+
+def test_a_gap_is_how_much_farther_negative_pairs_are():
+    findings = SeenUnseen(("Mass", "Hernia"), ("Hernia",))
+    labels = np.array([[1, 0], [1, 1], [0, 1], [0, 0]])  # the last film shows nothing and is not asked
+    distance = np.array([[0.2, 0.5], [0.4, 0.9], [1.0, 0.7], [9.0, 9.0]])
+    given = {"distance": distance, "labels": labels, "findings": findings, "name": "tiny"}
+    gap = cell("05_embeddings", "emb-distances", **given)["gap"]
+    assert gap == pytest.approx({"seen": 1.0 - 0.3, "unseen": 0.5 - 0.8})
+    said = cell("05_embeddings", "emb-distances-reading", gap=gap)["said"]
+    assert "apart by **0.70** for seen findings and **-0.30** for unseen findings" in said
 
 
 def test_whom_own_words_find_is_asked_of_their_own_score():

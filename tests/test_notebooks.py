@@ -82,6 +82,13 @@ def test_every_parameter_is_typed_and_explained(path):
     assert "parameters = run.parameters(globals())" in code_cells(path)[1].source
 
 
+def test_every_parameter_is_read(path):
+    """By its name; or, in ``parameters``, by a training's configuration or, a seed, by the manifest."""
+    nodes = [node for cell in code_cells(path)[1:] for node in ast.walk(ast.parse(cell.source))]
+    read = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+    assert not defaults(path).keys() - read - {field.name for field in dataclasses.fields(TrainConfig)} - {"seed"}
+
+
 def test_papermill_finds_the_parameters(path):
     assert set(papermill.inspect_notebook(str(path))) == set(defaults(path))
 

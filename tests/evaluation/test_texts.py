@@ -67,6 +67,16 @@ def test_a_text_that_points_at_its_look_alikes_finds_its_films_and_another_does_
         assert (found.text.argmax(1) == found.films.argmax(1)).all() == (sign == 1)
 
 
+def test_a_text_points_as_seen_from_the_middle_of_the_seen_anchors(made):
+    semantic = np.random.default_rng(3).normal(2, 1, (5, 4))  # the unseen ones have no part in the middle
+    found = texts.pointing(*made, semantic, FINDINGS)
+    middle = (semantic[0] + semantic[1] + semantic[2]) / 3
+    for row, a in zip(found.text, (3, 4), strict=True):
+        for cosine, c in zip(row, range(3), strict=True):
+            u, v = semantic[a] - middle, semantic[c] - middle
+            assert cosine == pytest.approx(u @ v / (np.linalg.norm(u) * np.linalg.norm(v)))
+
+
 def test_pointing_says_nothing_of_a_model_that_only_knows_illness():
     labels, scores, semantic = looking(np.eye(3)[:2], np.eye(3)[:2])
     flat = np.repeat(scores.sum(1, keepdims=True), 5, axis=1)

@@ -2,6 +2,7 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
 
@@ -52,3 +53,15 @@ def test_alarms_are_as_many_as_there_are_positives():
     assert names == ["Fibrosis (2)", "Edema (1)", "Mass (2)"]  # unseen below, each by precision
     assert to_hex(ax.get_yticklabels()[0].get_color()) == figures.UNSEEN
     assert ax.lines[0].get_xdata().tolist() == [0.5, 0.25, 0.5]
+
+
+def test_groups_of_scores_are_of_films_with_the_finding_with_others_only_and_with_none():
+    labels, scores = np.zeros((9, 4), int), np.repeat(np.arange(9.0)[:, None], 4, axis=1)
+    labels[:6, 0] = labels[:3, 1] = labels[5, 3] = 1  # Mass on six films, with Edema on three, with Fibrosis on one
+    rows = [(protocol, key, value) for protocol, value in (("abnormal", 0.25), ("all", 0.5)) for key in FINDINGS.keys]
+    per_finding = pd.DataFrame(rows, columns=["protocol", "finding", "auroc"])
+    fig = evaluation.groups_of_scores(labels, scores, FINDINGS, per_finding, "tiny")
+    medians = [[line.get_xdata()[0] for line in ax.lines[4::5]] for ax in fig.axes[:2]]  # after whiskers and caps
+    assert medians == [[7, 4, 1], [7, 2, 5]]  # none, others only, the finding on top
+    assert [ax.get_title(loc="left") for ax in fig.axes[:2]] == [
+        f"{key}: 0.25 abnormal, 0.50 all" for key in FINDINGS.unseen]  # fmt: skip

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.colors import to_hex
 
 from cmdml.plots import questions
 
@@ -40,6 +41,14 @@ def test_a_difference_is_that_of_the_method_whichever_side_it_stands_on(ax):
     ends = sorted(round(float(x), 6) for c in ax.collections if type(c).__name__ == "LineCollection"
                   for segment in c.get_segments() for x in segment[:, 0])  # fmt: skip
     assert ends == [-0.03, 0.02, 0.05, 0.1]
+
+
+def test_a_difference_is_in_colour_where_its_interval_excludes_0(ax):
+    more = {"method": "ale", "reference": "focused", "difference": -0.04, "low": -0.06, "high": -0.02}
+    paired = pd.concat([PAIRED, PAIRED[:1].assign(**more)])
+    questions.against(paired, "focused", {"mean_of_seen": "illness", "bce": "cross-entropy", "ale": "ALE"}, ax)
+    drawn = [to_hex(c.get_edgecolor()[0]) for c in ax.collections if type(c).__name__ == "PathCollection"]
+    assert drawn == [questions.OWN, questions.OTHER, questions.OWN]
 
 
 def test_nothing_to_show_is_said(ax):

@@ -89,6 +89,8 @@ def test_edited_labels_and_images_make_the_set_anew(tmp_path):
         (lambda i, row: row.replace(",1,0,1,0,", ",257,0,1,0,"), "has Pneumonia '257'; expected 0 or 1"),
         (lambda i, row: row.replace("p2", "p1"), "pair p1 must hold one normal and one pneumonia film, not 4"),
         (lambda i, row: row.replace("p2", "") if i == 3 else row, "pair p2 must hold one normal"),
+        (lambda i, row: {0: row.removesuffix("p1"), 2: row + "p1"}.get(i, row), "pair p1 must hold one normal"),
+        (lambda i, row: {1: row.removesuffix("p1"), 6: row + "p1"}.get(i, row), "pair p1 must hold one normal"),
         (lambda i, row: row.replace(",900,", ",tall,"), "has original_height 'tall'; expected a whole number"),
         (lambda i, row: row.replace(".25", ".x"), "has sharp .*expected a number"),
         (lambda i, row: row.replace("P-0001.png", "../P-0001.png"), "is not the name of a PNG image"),

@@ -127,6 +127,17 @@ def test_code_and_words_that_a_training_uses_make_it_due_again(study):
     assert not {file for file in read if file.startswith(("cmdml/plots/anatomy", "cmdml/evaluation/strata"))}
 
 
+def test_the_tables_of_a_download_make_its_films_due_again(tmp_path):
+    root, folder, reads = tmp_path / "my films", tmp_path / "runs", {}
+    names = ["Data_Entry_2017.csv", "sources.csv", *(f"splits/{part}_list.txt" for part in ("train", "val", "test"))]
+    (root / "splits").mkdir(parents=True)
+    for name in names:
+        (root / name).touch()
+    dry(f"{folder}/radiographs/card.json", folder, reads, profile="nih-mini", nih_root=str(root))
+    (read,) = reads.values()
+    assert {f"{root}/{name}" for name in names} <= read
+
+
 def test_a_sweep_s_runs_are_told_what_their_method_says(tmp_path):
     profile, jobs, reads = written("smoke"), {}, {}
     for words in dry("sweep", tmp_path, reads, profile="smoke"):
@@ -173,6 +184,16 @@ def test_a_rotation_is_a_job_per_design_and_method(tmp_path):
     for design, method in jobs:
         read = reads[f"{tmp_path}/rotation/{design}/{method}.safetensors"]
         assert features | {"cmdml/closed_form.py", "cmdml/study/scorers.py", "cmdml/study/design.py"} <= read
+
+
+def test_all_of_its_plan_makes_the_tables_of_a_rotation_due_again(tmp_path):
+    """Replicates and comparisons stand in no command and in no score."""
+    asks = tmp_path / "Snakefile"
+    asks.write_text(f"include: {str(run.ROOT / 'Snakefile')!r}\nprint('PLAN', rules.rotation.params.plan)\n")
+    command = [sys.executable, "-m", "snakemake", "-s", str(asks), "--list-rules", "--config", "profile=nih-mini"]
+    done = subprocess.run(command, cwd=run.ROOT, capture_output=True, text=True)
+    (plan,) = [line.removeprefix("PLAN ") for line in done.stdout.splitlines() if line.startswith("PLAN ")]
+    assert json.loads(plan) == run.load_profile("nih-mini")["rotation"]
 
 
 def test_where_quadruples_have_extractors_of_their_own_each_is_a_job(tmp_path):

@@ -1,6 +1,7 @@
 """Tables of the variants: ranks and differences by hand, what is tried once, the test within folds, the command."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -135,6 +136,15 @@ def test_the_test_is_within_folds_and_within_source_and_view(rotation, made):
         assert noise.variant_minus == pytest.approx(mine.value - noise.value, abs=1e-6)
         assert mine.variant_minus == mine.minus_low == mine.minus_high == 0
         assert noise.low < noise.value < noise.high and noise.minus_low < noise.variant_minus < noise.minus_high
+
+
+def test_a_patient_s_films_are_drawn_together(rotation, made):
+    """With one patient every draw is the set itself, however many films there are."""
+    films = replace(rotation.films, table=rotation.films.table.assign(patient="p"))
+    few = Rotation(rotation.profile, 1, films, rotation.sets[:1], rotation.fold)
+    rows = pd.DataFrame(compared(few, {name: scores[:1] for name, scores in made.items()}, "mine", 5))
+    np.testing.assert_allclose(rows[["low", "high"]], rows[["value", "value"]], atol=1e-12)
+    np.testing.assert_allclose(rows[["minus_low", "minus_high"]], rows[["variant_minus"] * 2], atol=1e-12)
 
 
 def test_the_chosen_variant_and_its_rivals_score_the_test_films_of_each_fold(profile, monkeypatch):

@@ -140,6 +140,7 @@ def _train(job: dict) -> None:
 
 
 if __name__ == "__main__":
+    _die_with_parent()  # torchrun's own death does not end what it started
     try:
         main(sys.argv[1])
     except (ValueError, OSError) as error:

@@ -64,6 +64,25 @@ def test_a_gap_is_how_much_farther_negative_pairs_are():
     assert "apart by **0.70** for seen findings and **-0.30** for unseen findings" in said
 
 
+@pytest.mark.parametrize("words", [("signs", "description"), ("signs", "signs"), ("unknown", "unknown")])
+def test_a_second_training_stands_beside_the_first_whatever_it_was_told(tmp_path, words):
+    first, second = tmp_path / "one", tmp_path / "two"
+    second.mkdir()
+    (second / "embeddings.npz").touch()
+    (second / "config.json").write_text(json.dumps({"data_sha256": "films", "unseen": ["Hernia"]}))
+    given = {"told": {first: words[0], second: words[1]}.get, "run_dir": "", "beside": str(second), "where": first}
+    given |= {"claim": {"data_sha256": "films"}, "findings": SeenUnseen(("Mass", "Hernia"), ("Hernia",)), "rows": []}
+    given |= {"distance": np.zeros((1, 2)), "embedded": lambda *_: {"visual": [[0.0]], "semantic": [[3.0], [4.0]]}}
+    drawn = []
+    space = SimpleNamespace(nearest=lambda shown, *_, title, **__: drawn.append((shown.tolist(), title)))
+    found = cell("05_embeddings", "emb-beside", **given, name="tiny", labels=[], pixels=[], keys=[], nearest=3,
+                 space=space)["distances"]  # fmt: skip
+    (mine, mine_shown), (other, other_shown) = found.items()
+    assert mine == words[0] != other and other.startswith(words[1])
+    assert mine_shown.tolist() == [[0.0, 0.0]] and other_shown.tolist() == [[3.0, 4.0]]
+    assert [shown for shown, _ in drawn] == [[[3.0, 4.0]]] and drawn[0][1].endswith(f"told: {other}")
+
+
 def test_whom_own_words_find_is_asked_of_their_own_score():
     asked = []
 

@@ -2,9 +2,12 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -97,6 +100,32 @@ def test_killed_and_started_again_they_end_as_if_never_killed(films, two, tmp_pa
     assert not (out / "checkpoint.safetensors").exists()
     for name, value in load_file(two / "weights.safetensors").items():
         np.testing.assert_array_equal(load_file(out / "weights.safetensors")[name], value, err_msg=name)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's word for it is Linux's")
+def test_a_process_does_not_outlive_the_one_that_started_it(films, tmp_path):
+    out = tmp_path / "training"
+    text = json.dumps(job(films, out, asdict(CONFIG) | {"epochs": 100_000}))
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=1"]
+    starter = subprocess.Popen([*command, "-m", "cmdml.launch", text], env=os.environ | {"OMP_NUM_THREADS": "1"})
+    try:
+        assert within(120, (out / "checkpoint.safetensors").exists)
+        (worker,) = Path(f"/proc/{starter.pid}/task/{starter.pid}/children").read_text().split()
+    finally:
+        starter.kill()
+        starter.wait()
+    ended = within(30, lambda: not Path(f"/proc/{worker}").exists())
+    if not ended:
+        os.kill(int(worker), signal.SIGKILL)
+    assert ended
+
+
+def within(seconds, true):
+    """Whether something comes true in that time."""
+    end = time.monotonic() + seconds
+    while not true() and time.monotonic() < end:
+        time.sleep(0.1)
+    return true()
 
 
 def test_what_stops_a_process_arrives_in_one_sentence(films, tmp_path):

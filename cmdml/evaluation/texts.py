@@ -80,7 +80,7 @@ def pointing(labels, scores, semantic, findings: SeenUnseen) -> Pointing:
     Parameters
     ----------
     labels, scores : (N, C), all test images.
-    semantic : (C, D), where the regression module carried the texts.
+    semantic : (C, D), where the regression module carried the texts; they are seen from the mean of the seen ones.
     findings : SeenUnseen, with at least two unseen findings.
 
     Returns

@@ -141,9 +141,8 @@ def _read_labels(path: Path) -> pd.DataFrame:
         )
     for pair, films in raw[raw["matched_pair"] != ""].groupby("matched_pair"):
         if sorted(films["Pneumonia"]) != [0, 1]:
-            raise ValueError(
-                f"{path}: pair {pair} must hold one normal and one pneumonia film, not {len(films)}; mend it"
-            )
+            held = f"{(films['Pneumonia'] == 0).sum()} and {films['Pneumonia'].sum()}"
+            raise ValueError(f"{path}: pair {pair} must hold one normal and one pneumonia film, not {held}; mend it")
     # The publishers give one age range for the whole set, so no film has an age of its own.
     table = raw[["image", "patient"]].assign(split="test", view=raw["view"], age=np.nan, sex=raw["sex"])
     table = pd.concat([table, raw[list(OWN)]], axis=1)

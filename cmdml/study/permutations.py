@@ -15,7 +15,6 @@ from cmdml.closed_form import Ridge
 from cmdml.evaluation.anatomy import permutation_p
 from cmdml.evaluation.strata import protocol_rows
 from cmdml.findings import findings_of
-from cmdml.semantics import semantic_vectors
 from cmdml.study.design import pseudo_unseen
 
 KINDS = ("free", "opacities")
@@ -61,7 +60,7 @@ def _asked(base, similarity, order, seen, lam, asked) -> np.ndarray:
 def permuted(rotation, kind: str, n: int) -> np.ndarray:
     """(1 + n,) mean U under ``abnormal`` of ESZSL: told the real signs, then told n permutations of them."""
     films, plan, sets = rotation.films, rotation.profile["rotation"], rotation.sets  # labels; what is seen: below
-    vectors = semantic_vectors(findings_of(films.findings), "signs_text").numpy().astype(float)
+    vectors = rotation.vectors("signs_text").numpy().astype(float)
     similarity, order = vectors @ vectors.T, orders(films.findings, n, kind, rotation.design)
     settings = list(itertools.product(plan["closed"]["ridge"], plan["closed"]["semantic_ridge"]))
     abnormal, means = protocol_rows(films.labels, "abnormal"), []

@@ -21,6 +21,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
@@ -29,7 +30,7 @@ from cmdml.files import write_whole
 from cmdml.findings import SeenUnseen, findings_of
 from cmdml.names import check
 from cmdml.radiographs import RadiographSet
-from cmdml.semantics import semantic_vectors
+from cmdml.semantics import DEFAULT_MODEL, semantic_vectors
 from cmdml.study import run
 from cmdml.study.design import patient_folds, quadruples
 from cmdml.study.plan import radiographs_of
@@ -89,6 +90,11 @@ class Rotation:
         if found.card["radiographs_sha256"] != self.films.card["sha256"]:
             raise ValueError(f"{found.folder} holds features of other radiographs: delete it and run again")
         return found
+
+    def vectors(self, semantics: str) -> torch.Tensor:
+        """(C, E) what methods are told of the findings, in words as the profile's ``semantic_model`` reads them."""
+        model = self.profile["parameters"].get("semantic_model", DEFAULT_MODEL)
+        return semantic_vectors(findings_of(self.films.findings), semantics, model=model, seed=self.design)
 
     @property
     def tested(self) -> np.ndarray:

@@ -18,10 +18,8 @@ from torch import nn
 from cmdml.config import TrainConfig, effective
 from cmdml.extractors import VisualExtractor
 from cmdml.features import extract
-from cmdml.findings import findings_of
 from cmdml.model import CMDML
 from cmdml.radiographs import Partition
-from cmdml.semantics import semantic_vectors
 from cmdml.study.rotation import Rotation, features_folder, folder
 from cmdml.training import build_model, fit
 
@@ -57,9 +55,8 @@ def trained(rotation: Rotation, quadruple: int) -> CMDML:
     cell, films = rotation.cell(quadruple, 0), rotation.films
     config, semantics = config_of(rotation.profile, rotation.design)
     parts = Partition(films, cell.findings, cell.train, cell.val, cell.test, pd.DataFrame())
-    vectors = semantic_vectors(findings_of(films.findings), semantics, seed=rotation.design)
     out = folder(rotation.profile, rotation.design) / f"training/{quadruple}"
-    return fit(parts, vectors, config, out, progress=False, accelerator="cpu").model
+    return fit(parts, rotation.vectors(semantics), config, out, progress=False, accelerator="cpu").model
 
 
 def extract_features(profile: dict, seed: int, which: str) -> Path:
@@ -80,7 +77,7 @@ def extract_features(profile: dict, seed: int, which: str) -> Path:
     if which == "random":
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            model = build_model(config, semantic_vectors(findings_of(rotation.films.findings), semantics))
+            model = build_model(config, rotation.vectors(semantics))
     else:
         model = trained(rotation, int(which))
     out = features_folder(profile, seed, which)

@@ -20,6 +20,7 @@ def made_by(plan: dict, parameters: dict, method: str) -> dict:
     from dataclasses import fields
 
     from cmdml.config import TrainConfig
+    from cmdml.semantics import DEFAULT_MODEL
 
     kept = ("features", "random_features", "extractor", "folds", "pseudo")
     out = {"plan": {name: plan[name] for name in kept if plan.get(name)}}
@@ -31,7 +32,8 @@ def made_by(plan: dict, parameters: dict, method: str) -> dict:
         out["parameters"] |= trained.get("parameters", {})
     else:
         out["plan"]["closed"] = plan["closed"]
-        out["parameters"] = {}
+        model = parameters.get("semantic_model", DEFAULT_MODEL)
+        out["parameters"] = {} if model == DEFAULT_MODEL else {"semantic_model": model}
     if plan.get("extractor"):
         network = {name: parameters.get(name) for name in ("backbone", "hidden", "dropout", "batch_size", "augment")}
         out["parameters"] |= {"extractor": network}

@@ -16,9 +16,7 @@ from cmdml import closed_form
 from cmdml.config import TrainConfig, effective
 from cmdml.evaluation.controls import random_scores, source_only
 from cmdml.evaluation.metrics import age_bands
-from cmdml.findings import findings_of
 from cmdml.radiographs import Partition
-from cmdml.semantics import semantic_vectors
 from cmdml.study.design import pseudo_unseen
 from cmdml.training import fit
 
@@ -103,7 +101,7 @@ class Scorer:
         return self._pixelless(cell, rows) if self.method in PIXELLESS else self._closed(cell, setting, rows)
 
     def _vectors(self, semantics: str) -> torch.Tensor:
-        return semantic_vectors(findings_of(self.keys), semantics, seed=self.rotation.design)
+        return self.rotation.vectors(semantics)
 
     def _trained(self, cell: Cell, setting: dict, rows: np.ndarray) -> np.ndarray:
         parameters = self.rotation.profile["parameters"] | self.plan["trained"].get("parameters", {})

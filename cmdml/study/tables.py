@@ -16,7 +16,7 @@ from cmdml.evaluation.controls import nearest_seen, random_scores, source_only
 from cmdml.evaluation.metrics import PROTOCOLS
 from cmdml.evaluation.testset import TestSet
 from cmdml.findings import findings_of, split_findings
-from cmdml.semantics import semantic_vectors
+from cmdml.semantics import DEFAULT_MODEL, semantic_vectors
 from cmdml.study import run
 from cmdml.study.plan import counted_unseen, folder, plan, radiographs_of, results_folder, settings
 from cmdml.study.results import manifest_of, publish, read_manifest
@@ -169,12 +169,13 @@ def _kept(out: Path, profile: dict, sha256: str) -> tuple[dict, dict[str, pd.Dat
 
 def _tables(profile: dict, test: TestSet, present: dict) -> dict[str, pd.DataFrame]:
     """All tables but one, of the runs in ``present``: {(method, split, seed): seen validation AUROC}."""
+    model = profile["parameters"].get("semantic_model", DEFAULT_MODEL)
     per_finding, per_metric, draws, curves, grid = [], [], {}, {}, np.linspace(0, 1, 41).round(3)
     for split, seed in dict.fromkeys(one[1:] for one in present):
         findings = split_findings(test.radiographs.findings, counted_unseen(profile, split), seed=seed)
         here = [method for method, *which in present if which == [split, seed]]
         trained = {method: test.scores(folder(profile, method, split, seed) / "training") for method in here}
-        for method, scores in {**trained, **_untrained(test, findings, trained, seed)}.items():
+        for method, scores in {**trained, **_untrained(test, findings, trained, seed, model)}.items():
             about = {"profile": profile["name"], "method": method, "split": split, "seed": seed}
             for tables, table in zip((per_finding, per_metric), test.tables(scores, findings, about), strict=True):
                 tables.append(table)
@@ -219,10 +220,10 @@ def _pairs(methods) -> list[tuple[str, str]]:
     return pairs + [(m, r) for r in REFERENCES if r in methods for m in methods if m not in (r, *OWN)]
 
 
-def _untrained(test: TestSet, findings, trained, seed: int) -> dict[str, np.ndarray]:
+def _untrained(test: TestSet, findings, trained, seed: int, model: str = DEFAULT_MODEL) -> dict[str, np.ndarray]:
     """Scores of the methods that train nothing."""
     table, keys = test.radiographs.table, list(findings.keys)
-    vectors, scores = semantic_vectors(findings_of(keys), "description"), {}
+    vectors, scores = semantic_vectors(findings_of(keys), "description", model=model), {}
     if "bce" in trained:
         scores["nearest_seen"] = nearest_seen(trained["bce"], vectors, findings)
     if "focused" not in trained:

@@ -1,5 +1,6 @@
 """Cells of a rotation: who trains, who is tested, and whose scores end up in the file."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -10,6 +11,7 @@ from safetensors.numpy import save_file
 from cmdml.feature_set import FeatureSet
 from cmdml.findings import KEYS, findings_of
 from cmdml.semantics import semantic_vectors
+from cmdml.study import rotation as rotation_module
 from cmdml.study import run
 from cmdml.study.rotation import Rotation, about_scores, folder, load_scores, score
 from cmdml.study.scorers import methods
@@ -186,3 +188,17 @@ def test_random_features_are_those_that_the_plan_names(rotation, rotation_profil
     blind = FeatureSet.load(rotation_profile["rotation"]["random_features"])
     np.testing.assert_array_equal(rotation.random.pixels, blind.pixels)
     assert rotation.features(3) is rotation.films and rotation.tested.all()
+
+
+def test_the_words_are_read_by_the_profile_s_model(rotation, monkeypatch):
+    asked = []
+
+    def read(findings, semantics, **named):
+        asked.append(([f.key for f in findings], semantics, named))
+        return "vectors"
+
+    monkeypatch.setattr(rotation_module, "semantic_vectors", read)
+    other = dataclasses.replace(rotation, profile=rotation.profile | {"parameters": {"semantic_model": "another"}})
+    assert other.vectors("name") == "vectors" and rotation.vectors("signs_text") == "vectors"
+    assert asked == [(list(KEYS), "name", {"model": "another", "seed": 1}),
+                     (list(KEYS), "signs_text", {"model": "all-MiniLM-L6-v2", "seed": 1})]  # fmt: skip

@@ -21,7 +21,13 @@ KEPT = {"features": "data/f", "random_features": "data/r", "folds": 3, "pseudo":
 
 
 def test_a_closed_form_depends_on_films_folds_and_strengths():
-    assert made_by(PLAN, PARAMETERS, "eszsl") == {"plan": KEPT | {"closed": PLAN["closed"]}, "parameters": {}}
+    closed = {"plan": KEPT | {"closed": PLAN["closed"]}, "parameters": {}}
+    for usual in ({}, {"semantic_model": "all-MiniLM-L6-v2"}):
+        assert made_by(PLAN, {"lr": 0.01} | usual, "eszsl") == closed
+
+
+def test_another_reader_of_words_counts_for_a_closed_form():
+    assert made_by(PLAN, PARAMETERS, "eszsl")["parameters"] == {"semantic_model": "m"}
 
 
 def test_a_trained_method_depends_on_its_grid_its_changes_and_the_training_s_parameters():
@@ -33,7 +39,7 @@ def test_a_trained_method_depends_on_its_grid_its_changes_and_the_training_s_par
     found = made_by(plan, PARAMETERS, "told")
     assert found["plan"]["method"] == {"semantics": "signs"}
     assert found["parameters"] == trains | {"lr": 0.5, "epochs": 2}
-    assert made_by(plan, PARAMETERS, "eszsl")["parameters"] == {}
+    assert made_by(plan, PARAMETERS, "eszsl")["parameters"] == {"semantic_model": "m"}
 
 
 @pytest.mark.parametrize("method", ["focused", "eszsl"])

@@ -290,6 +290,20 @@ def test_sources_are_told_to_source_only_alone(test_films):
         np.testing.assert_array_equal(found[name], told)
 
 
+def test_scorers_that_train_nothing_read_words_as_the_profile_says(ran, tmp_path, monkeypatch):
+    asked = []
+
+    def read_by(findings, kind, *, model):
+        asked.append((kind, model))
+        return semantic_vectors(findings, kind)
+
+    monkeypatch.setattr(tables, "semantic_vectors", read_by)
+    runs = [one for one in RUNS if one[0] in ("focused", "bce")]
+    collect(copied(ran, tmp_path / "a", runs), tmp_path / "out", replicates=5)
+    collect(copied(ran, tmp_path / "b", runs, semantic_model="another"), tmp_path / "other", replicates=5)
+    assert set(asked) == {("description", "all-MiniLM-L6-v2"), ("description", "another")}
+
+
 def test_an_interval_is_that_of_drawn_runs_and_their_draws_of_patients():
     values = np.random.default_rng(3).normal(size=(4, 51))
     drawn, means = np.random.default_rng(0).integers(4, size=(4, 50)), []

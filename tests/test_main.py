@@ -2,6 +2,8 @@
 
 import io
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -108,3 +110,8 @@ def test_export_copies_a_head(tmp_path):
     done = cmdml("export", "phantom", tmp_path / "mine")
     assert done.exit_code == 0 and (tmp_path / "mine" / "seal.json").is_file() and "MB" in done.stdout
     assert cmdml("predict", tmp_path, "--run", tmp_path / "mine").exit_code == 2  # a folder without films
+
+
+def test_the_module_is_the_command_and_calls_itself_so():
+    done = subprocess.run([sys.executable, "-m", "cmdml", "--help"], capture_output=True, text=True)
+    assert done.returncode == 0 and "Usage: cmdml " in done.stdout

@@ -39,6 +39,11 @@ def value(table, protocol, metric, column="value"):
     return row[column].item()
 
 
+def test_intervals_come_from_a_thousand_draws_unless_another_number_is_asked_for():
+    labels, scores, patients = cohort()
+    assert evaluate(labels, scores, patients, FINDINGS).replicates == 1000
+
+
 def test_every_number_equals_the_loops_and_scikit_learn():
     labels, scores, patients = cohort()
     result = evaluate(labels, scores, patients, FINDINGS, replicates=50)

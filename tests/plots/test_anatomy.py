@@ -60,6 +60,7 @@ def check_panel(ax, found, mean, order, named=None):
         x, y = np.asarray(dots[name].get_offsets()).T
         np.testing.assert_allclose(x, [*rows.value, top.value])
         assert (np.abs(y[:, None] - heights).argmin(1) == np.arange(len(heights))).all()
+        assert (np.abs(y - heights) < 0.25).all()  # as near to its line as to the middle between two, or nearer
         assert ((low < y) & (y < high)).all()
         if method in INTERVALS:
             ends = np.array(spans[INTERVALS.index(method)].get_segments())

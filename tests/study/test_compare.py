@@ -8,6 +8,7 @@ from itertools import product
 import numpy as np
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
 from cmdml.evaluation.metrics import bootstrap_weights
 from cmdml.evaluation.strata import stratified_auroc
@@ -299,3 +300,10 @@ def test_without_a_command_there_is_help_and_no_completion_to_install(capsys):
     said = capsys.readouterr()
     assert "films" in said.out + said.err and "--install-completion" not in said.out + said.err
     assert compare.app.pretty_exceptions_enable is False  # an error is one sentence, of this module's own
+
+
+def test_every_option_says_what_it_takes():
+    for command in ("films", "scores"):
+        words = " ".join(CliRunner().invoke(compare.app, [command, "--help"], env={"COLUMNS": "200"}).output.split())
+        for told in ("default, or keys with commas", "a design of the rotation, 101 to 105", "from 0", "all of them"):
+            assert told in words, (command, told)

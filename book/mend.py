@@ -25,6 +25,33 @@ def hanging(code: re.Match) -> str:
     return code[1] + "\n".join(lines) + "\n" + code[3]
 
 
+def prose(app, what, name, obj, options, lines: list[str]) -> None:
+    """Docstrings as napoleon reads them: it takes a wrapped line for a type, and `Error : when` for a type alone.
+
+    In a section, a line that is prose and its continuation become one; of `Raises`, what follows the colon is moved
+    below. So the sources may keep to a line each.
+    """
+    section, out = "", []
+    for at, line in enumerate(lines):
+        under = lines[at + 1].strip() if at + 1 < len(lines) else ""
+        if line and not line.startswith(" ") and under and set(under) == {"-"}:
+            section = line
+        raised = re.fullmatch(r"([\w, ]*(?:Error|Exception)\b[\w, ]*) : (.+)", line) if section == "Raises" else None
+        if raised:
+            out += [raised[1], "    " + raised[2]]
+        elif section in ("Parameters", "Returns") and out and _goes_on(out[-1], line):
+            out[-1] += " " + line.strip()
+        else:
+            out.append(line)
+    lines[:] = out
+
+
+def _goes_on(before: str, line: str) -> bool:
+    """Whether a line of a section is the rest of the one before: that one filled its line, and neither is a rule."""
+    wrapped = len(before) > 88 and not before.startswith(" ") and not before.endswith(".")
+    return bool(line.strip()) and wrapped and set(line.strip()) != {"-"}
+
+
 def one_row(head: str) -> str:
     """The names of a table's rows stand in a second line of headers, which is else empty: one line holds both."""
     rows = re.findall(r"<tr\b.*?</tr>", head, flags=re.DOTALL)
@@ -62,5 +89,6 @@ def mend(app, pagename, templatename, context, doctree) -> None:
 
 def setup(app):
     app.connect("config-inited", no_live_code)
+    app.connect("autodoc-process-docstring", prose, priority=400)  # before napoleon
     app.connect("html-page-context", mend)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

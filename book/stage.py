@@ -49,9 +49,10 @@ def status(run: Path, names: list[str]) -> str:
             rows.append((name, variant, metadata["papermill"]["duration"], metadata["papermill"]["start_time"]))
             about = about or metadata["cmdml"]
     total = sum(row[2] for row in rows)
+    whole = str.maketrans({"-": "\u2011", "T": "\u00a0"})  # a date is not broken
     lines = [
         f"| [{name}](../notebooks/{name}.ipynb){f', variant *{variant}*' if variant else ''} "
-        f"| {seconds / 60:.1f} | {seconds / total:.0%} | {started[:16].replace('T', ' ')} |"
+        f"| {seconds / 60:.1f} | {seconds / total:.0%} | {started[:16].translate(whole)} |"
         for name, variant, seconds, started in rows
     ]
     code = "unknown (not run from a git checkout)" if about["commit"] is None else f"`{about['commit'][:12]}`"

@@ -48,6 +48,19 @@ def test_live_code_leaves_no_trace_in_a_page(tmp_path):
     assert "thebe" not in (tmp_path / "html/index.html").read_text(encoding="utf-8").lower()
 
 
+def test_docstrings_reach_the_page_as_they_are_meant():
+    long = "splits : ``auto`` (a list, if there is one, else as ``official``), ``official`` (test_list.txt; a seeded"
+    rows = "One row per one-sided source, most films first: ``source``; ``train``, its films in train; normal or"
+    lines = ["Decode.", "", "Parameters", "----------", long, "    hash takes 1/8), or a folder.", "size : int",
+             "    Pixels.", "", "Returns", "-------", rows, "abnormal; and the rest.", "", "Raises", "------",
+             "ValueError, OSError : no film", "    that can be read.", "KeyError", "    No such name."]  # fmt: skip
+    mend.prose(None, "function", "f", None, None, lines)
+    assert lines == ["Decode.", "", "Parameters", "----------", long + " hash takes 1/8), or a folder.", "size : int",
+                     "    Pixels.", "", "Returns", "-------", rows + " abnormal; and the rest.", "", "Raises", "------",
+                     "ValueError, OSError", "    no film", "    that can be read.", "KeyError",
+                     "    No such name."]  # fmt: skip
+
+
 def body(html, known=("notebooks/02", "book/plan")):
     app = SimpleNamespace(env=SimpleNamespace(found_docs=set(known)), builder=SimpleNamespace(format="html"))
     context = {"body": html}

@@ -109,5 +109,5 @@ def permutation(table: pd.DataFrame, ax: Axes) -> Axes:
     names = {"free": "all findings", "opacities": "opacities only"}
     ax.set_yticks(y, [f"{names[row.kind]}, design {row.design}" for row in rows.itertuples()])
     ax.set(xlabel="U of the closed form, abnormal", ylim=(-0.7, len(rows) - 0.3))
-    ax.legend(fontsize=8.5, loc="lower right")
+    ax.legend(fontsize=8.5, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False)
     return ax

@@ -51,7 +51,7 @@ def pairs(panels: dict[str, tuple[np.ndarray, np.ndarray]], findings: SeenUnseen
         ax.scatter(predicted[~own], matrix[~own], s=28, facecolors="white", edgecolors=OTHER, label="another's text")
         ax.scatter(predicted[own], matrix[own], s=34, color=UNSEEN, zorder=3, label="its own text")
         for j, key in enumerate(findings.unseen):
-            above = 6 * (rank[j] - (len(rank) - 1) / 2)  # names of neighbours stay apart
+            above = 9 * (rank[j] - (len(rank) - 1) / 2)  # names of neighbours stay apart
             ax.annotate(words(key), (predicted[j, j], matrix[j, j]), xytext=(7, above - 3), fontsize=8.5,
                         textcoords="offset points", color=UNSEEN)  # fmt: skip
         ax.axhline(0, color="black", lw=0.8, ls=":")

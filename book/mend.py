@@ -89,6 +89,7 @@ def mend(app, pagename, templatename, context, doctree) -> None:
 
 def setup(app):
     app.connect("config-inited", no_live_code)
+    app.setup_extension("sphinx.ext.autodoc")
     app.connect("autodoc-process-docstring", prose, priority=400)  # before napoleon
     app.connect("html-page-context", mend)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

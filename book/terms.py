@@ -14,7 +14,7 @@ from sphinx import addnodes
 
 GLOSSARY = "book/glossary"
 # Words with a second, everyday meaning: only a writer's own {term} links them.
-EVERYDAY = {"finding", "run", "sign", "profile", "protocol", "weighting", "focusing", "hub"}
+EVERYDAY = {"ap", "finding", "run", "sign", "profile", "protocol", "weighting", "focusing", "hub"}
 NO_PROSE = (nodes.reference, nodes.title, nodes.literal, nodes.literal_block, nodes.math, nodes.caption, nodes.raw,
             nodes.rubric, nodes.table, nodes.term, addnodes.desc, addnodes.pending_xref)  # fmt: skip
 

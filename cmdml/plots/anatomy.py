@@ -25,7 +25,8 @@ PARTS = {
 INTERVALS = ("mean_of_seen", "focused", "ceiling")
 
 
-def anatomy(table: pd.DataFrame, mean: pd.DataFrame, ax: Axes, *, order: Sequence[str] | None = None) -> list[str]:
+def anatomy(table: pd.DataFrame, mean: pd.DataFrame, ax: Axes, *, order: Sequence[str] | None = None,
+            named: bool = True) -> list[str]:  # fmt: skip
     """AUROC of every unseen finding by what the scorer knew, the mean on top; returns the findings' order.
 
     Parameters
@@ -33,6 +34,7 @@ def anatomy(table: pd.DataFrame, mean: pd.DataFrame, ax: Axes, *, order: Sequenc
     table : ``findings`` of one protocol and stratum: method, finding, value, low, high, positives.
     mean : ``methods`` of the same, metric U: method, value, low, high.
     order : findings from top to bottom; by default the one that gains most over illness alone comes first.
+    named : write the findings beside the axis, each with its number of films.
     """
     if table.empty or mean.empty:
         nothing(ax)
@@ -55,10 +57,11 @@ def anatomy(table: pd.DataFrame, mean: pd.DataFrame, ax: Axes, *, order: Sequenc
         ax.scatter(x, y, marker=marker, s=26, label=name, zorder=3, linewidths=1.0, **look)
     ax.axvline(0.5, color="black", lw=0.8, ls=":")
     ax.axhline(len(order) - 0.2, color=OTHER, lw=0.6)
-    counts = table.groupby("finding").positives.first()
-    ax.set_yticks([*lines, len(order) + 0.6], [*(f"{words(f)} ({counts[f]})" for f in order), "mean of all"])
-    for label in ax.get_yticklabels()[-1:]:  # an inner panel that shares its axis has none
-        label.set_weight("bold")
+    if named:  # else another panel of the same axis has named its findings, and counted its own films
+        counts = table.groupby("finding").positives.first()
+        ax.set_yticks([*lines, len(order) + 0.6], [*(f"{words(f)} ({counts[f]})" for f in order), "mean of all"])
+        for label in ax.get_yticklabels()[-1:]:
+            label.set_weight("bold")
     ax.set(ylim=(-0.6, len(order) + 1.3), xlabel="AUROC")
     ax.grid(axis="x", lw=0.4, alpha=0.6)
     return list(order)
@@ -74,7 +77,7 @@ def both(findings: pd.DataFrame, methods: pd.DataFrame, protocol: str = "abnorma
     for ax, stratum, title in zip(axes, ("none", "source_view"), ("all pairs", "within source × view")):
         found = findings[(findings.protocol == protocol) & (findings.stratum == stratum)]
         mean = methods[(methods.protocol == protocol) & (methods.stratum == stratum) & (methods.metric == "U")]
-        order = anatomy(found, mean, ax, order=order)
+        order = anatomy(found, mean, ax, order=order, named=order is None)
         ax.set_title(title, fontsize=10.5)
     fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3, fontsize=8.5)
     return fig

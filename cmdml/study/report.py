@@ -19,7 +19,7 @@ NAMES = {
     "nearest": "nearest seen finding, by signs", "nearest_description": "nearest seen finding, by description",
     "ranking": "CXR-ML-GZSL ranking loss", "ale": "ALE", "bce": "cross-entropy", "euclidean": "plain Euclidean",
     "mean_of_seen": "illness alone", "normality": "normal against abnormal", "view": "view *", "age": "age *",
-    "sex": "sex *", "source": "source *", "label_count": "number of other labels", "random": "chance",
+    "sex": "sex *", "source": "source *", "label_count": "number of other labels *", "random": "chance",
     "random_weights": "ESZSL on random features", "ceiling": "ceiling (shown the labels)",
     "ceiling_same_size": "ceiling on as few films",
 }  # fmt: skip
@@ -76,8 +76,8 @@ def verdict(row) -> str:
     return "is above 0" if row["low"] > 0 else "is below 0" if row["high"] < 0 else "includes 0, so this may be nothing"
 
 
-def planned(tables: dict) -> list[str]:
-    """One sentence for each planned comparison."""
+def planned(tables: dict, tested: bool = True) -> list[str]:
+    """One sentence for each planned comparison; one that the plan describes and does not test has no p."""
     lines = []
     for kind in ("primary", "secondary"):
         for _, row in pick(tables["paired"], planned=kind).iterrows():
@@ -87,7 +87,7 @@ def planned(tables: dict) -> list[str]:
             p = f"p after Holm {row['p_holm']:.3f}" if kind == "secondary" else f"p {row['p']:.3f}"
             lines.append(
                 f"**{kind}**, {NAMES[row['method']]} minus {NAMES[row['reference']]}, {where}: "
-                f"{cell(row, sign='+')}, {p}; the interval {verdict(row)}. "
+                f"{cell(row, sign='+')}{', ' + p if tested else ''}; the interval {verdict(row)}. "
                 f"{over} findings "
                 f"{signed(row['findings_low'])} to {signed(row['findings_high'])}, {row['findings_gaining']:.0f} of "
                 f"{row['findings_findings']:.0f} gain."

@@ -106,6 +106,8 @@ def test_a_planned_comparison_is_a_sentence_and_the_secondary_ones_have_p_after_
     assert first == (
         "**primary**, CM-DML, told signs minus illness alone, overall: +0.080 (+0.020 to +0.120), p 0.004; the "
         "interval is above 0. Over designs ± 0.012; over findings −0.010 to +0.050, 9 of 14 gain.")  # fmt: skip
+    described, *_ = report.planned(tables, tested=False)
+    assert described == first.replace(", p 0.004", "")
     assert others[0].startswith("**secondary**, CM-DML, told signs minus illness alone, within source × view: ")
     assert "p after Holm 0.200; the interval includes 0" in others[0]
     assert ", within view: " in others[1] and ", within source: " in others[2] and len(others) == 3

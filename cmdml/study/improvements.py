@@ -68,7 +68,7 @@ def parameters(variants: dict) -> str:
     lines = []
     for name, rows in variants["effects"].groupby("parameter", sort=False):
         others = rows[rows.variant != "base"]
-        said = [f"{_plain(row.value)}: {signed(row.difference)} (± {row.sd:.3f}, better in "
+        said = [f"{_plain(row.value)} gives {signed(row.difference)} (± {row.sd:.3f}, better in "
                 f"{row.cells_better} of {row.cells})" for row in others.itertuples()]  # fmt: skip
         own = rows[rows.variant == "base"].iloc[0].value
         lines.append(f"* **{GREEK.get(name, name)}** instead of {_plain(own)}: {listed(said)}.")

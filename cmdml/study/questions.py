@@ -12,7 +12,7 @@ MADE_OF = {
     "focused_description": "told descriptions", "focused": "told signs", "ceiling": "ceiling (labels)",
 }  # fmt: skip
 WORDS = {
-    "mean_of_seen": "no words: illness alone", "focused_shuffled": "another finding's signs", "focused_name": "names",
+    "mean_of_seen": "illness alone (no words)", "focused_shuffled": "another finding's signs", "focused_name": "names",
     "focused_description": "descriptions", "focused_signs": "bare signs",
 }  # fmt: skip
 LOSSES = {

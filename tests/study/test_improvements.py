@@ -73,8 +73,8 @@ def test_the_ranking_says_where_the_own_head_stands(variants):
 
 def test_each_parameter_has_a_line_without_its_own_value(variants):
     gamma, direction = improvements.parameters(variants).splitlines()
-    assert gamma == "* **γ** instead of 2: 0: +0.010 (± 0.020, better in 5 of 8)."
-    assert direction.startswith("* **direction** instead of joint space: visual to semantic: −0.020 (± 0.030, better")
+    assert gamma == "* **γ** instead of 2: 0 gives +0.010 (± 0.020, better in 5 of 8)."
+    assert direction.startswith("* **direction** instead of joint space: visual to semantic gives −0.020 (± 0.030")
 
 
 def test_the_first_is_set_beside_its_references(variants):

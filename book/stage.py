@@ -94,6 +94,11 @@ def _load(samples: list) -> str:
     return " → ".join(f"{sample[0]:.1f}" for sample in samples)
 
 
+def code_of(about: dict) -> str:
+    """The commit that a results file names, and whether its tree was clean."""
+    return (about["commit"] or "unknown")[:12] + (", with changes" if about["dirty"] else "")
+
+
 def benchmarks(page: Path) -> None:
     """Fill the page's marked places, one for each table of each file of data/results/benchmarks."""
     for file in sorted((ROOT / "data/results/benchmarks").glob("*.json")):
@@ -103,9 +108,9 @@ def benchmarks(page: Path) -> None:
         if "sealed" in found and not is_sealed(found):
             raise ValueError(f"{file} was edited since it was measured: measure again (make bench)")
         machine, versions = found["machine"], found["versions"]
-        code = (found["commit"] or "unknown")[:12] + (", with changes" if found["dirty"] else "")
         where = f"{found.get('device', 'cpu')}; {machine['cpu']}, {machine['cores']} cores, {machine['system']}; "
-        where += f"Python {found['python']}, torch {versions['torch']}; code `{code}`; median of {found['repeats']}."
+        where += f"Python {found['python']}, torch {versions['torch']}; code `{code_of(found)}`; "
+        where += f"median of {found['repeats']}."
         where += f" Load of the machine: {_load(found['load'])}." if "load" in found else ""
         for key in ("rows", "growth"):
             if key in found:
@@ -132,12 +137,11 @@ def reliability(page: Path) -> None:
         text = table.to_markdown(index=False, disable_numparse=True, colalign=align)
         fill(page, f"reliability {Path(name).stem}", text)
     tried, planned = sum(about["tried"].values()), sum(about["planned"].values())
-    code = (about["commit"] or "unknown")[:12] + (", with changes" if about["dirty"] else "")
     machine = about["machine"]
     lines = [
         f"{tried:,} trials of {planned:,} planned, {about['faults']:,} faults. Seed {about['seed']}, "
         f"{about['started'][:10]}, {about['cores_used']} of {machine['cores']} cores, {machine['system']}; "
-        f"Python {about['python']}, torch {about['versions']['torch']}; code `{code}`.",
+        f"Python {about['python']}, torch {about['versions']['torch']}; code `{code_of(about)}`.",
         *(f"Not tried: {why}." for why in about["skipped"]),
     ]
     fill(page, "reliability about", " ".join(lines))
@@ -152,12 +156,11 @@ def cluster(page: Path) -> None:
     told = {"cancelled": "a job was cancelled with `scancel`", "controller killed": "the controller was killed",
             "controller started": "the controller was started again"}  # fmt: skip
     events = [told[one["event"]] for one in about["events"]]
-    code = (about["commit"] or "unknown")[:12] + (", with changes" if about["dirty"] else "")
     text = (f"Seen: {about['jobs']} jobs of design {about['seed']}. While they ran, {', '.join(events)}. "
             f"{about['submitted']} submissions, {jobs.arrived.sum()} of {len(jobs)} results arrived, and "
             f"{jobs.same.sum()} of {len(jobs)} hold bit for bit the scores that the same jobs gave without Slurm. "
             f"*{about['started'][:10]}, {about['seconds'] / 60:.0f} minutes, one node of {about['machine']['cores']} "
-            f"cores; code `{code}`.*")  # fmt: skip
+            f"cores; code `{code_of(about)}`.*")  # fmt: skip
     fill(page, "cluster", text)
 
 

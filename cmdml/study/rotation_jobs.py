@@ -7,7 +7,6 @@ parameters as ``cmdml.study.rotate`` does;
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 from pathlib import Path
@@ -15,10 +14,9 @@ from pathlib import Path
 import pandas as pd
 
 from cmdml.names import check
-from cmdml.study import profiles
 from cmdml.study.places import ROOT, resolve, shown
 from cmdml.study.results import manifest_of
-from cmdml.study.rotation_plan import ONLY_COUNTED
+from cmdml.study.rotation_plan import ONLY_COUNTED, profile_of
 
 __all__ = ["ONLY_COUNTED", "first_designs", "jobs", "plan_nih"]
 FILMS = 112_120  # of ChestX-ray14
@@ -119,15 +117,13 @@ def main(task: str, *given: str) -> None:
     if task == "plan":
         print(plan_nih())
         return
-    changed = json.loads(given[2]) if len(given) > 2 else {}
-    profile = first_designs(profiles.load_profile(given[0], changed), given[1] if task == "collect" else "")
+    profile = first_designs(profile_of(given[0], *given[2:]), given[1] if task == "collect" else "")
     if task == "extract":
         extract_features(profile, given[1])
     else:
         from cmdml.study.anatomy import collect
 
-        out = resolve(profile["parameters"]["run_dir"]) / "rotation/tables" if changed else None
-        print(f"{collect(profile, out)} done", flush=True)
+        print(f"{collect(profile)} done", flush=True)
 
 
 if __name__ == "__main__":

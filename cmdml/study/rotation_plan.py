@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from cmdml.study.places import ROOT, resolve, shown
+from cmdml.study.profiles import load_profile
 from cmdml.study.results import manifest_of
 
 # Of a plan: what no score depends on.
@@ -40,16 +42,32 @@ def made_by(plan: dict, parameters: dict, method: str) -> dict:
     return out
 
 
-def results_folder(profile: dict, designs) -> Path:
-    """Where the tables of these designs go: to the committed ones, unless those are of designs that would be lost.
+def profile_of(name: str, changes: str = "{}") -> dict:
+    """The profile of a rotation, with parameters of one's own (JSON), if they have a ``run_dir`` of their own.
 
-    Then they go to ``<run_dir>/rotation/tables``, and a sentence says so.
+    Raises
+    ------
+    ValueError
+        Without one, other scores would take the place of the profile's.
     """
-    out = ROOT / f"data/results/rotation-{profile['name']}"
+    changed = json.loads(changes)
+    if changed and "run_dir" not in changed:
+        raise ValueError(f"a rotation with another {', '.join(changed)} needs a run_dir of its own: give one, too.")
+    return load_profile(name, changed)
+
+
+def results_folder(profile: dict, designs) -> Path:
+    """Where the tables of these designs go: to the committed ones, or, aside, into ``<run_dir>/rotation/tables``.
+
+    Aside, if ``run_dir`` is not the profile's own; or, with a sentence, if designs of the committed ones would be lost.
+    """
+    out, run_dir = ROOT / f"data/results/rotation-{profile['name']}", resolve(profile["parameters"]["run_dir"])
+    aside = run_dir / "rotation/tables"
+    if run_dir != ROOT / f"runs/{profile['name']}":
+        return aside
     held = manifest_of(out)["designs"] if (out / "manifest.json").is_file() else []
     lost = [str(design) for design in held if design not in designs]
     if not lost:
         return out
-    aside = resolve(profile["parameters"]["run_dir"]) / "rotation/tables"
     print(f"{shown(out)} holds designs {', '.join(lost)}, too, and stays as it is. Tables: {shown(aside)}")
     return aside

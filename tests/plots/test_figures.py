@@ -14,12 +14,8 @@ FINDINGS = SeenUnseen(("Effusion", "Edema", "Pleural_Thickening", "Hernia"), ("E
 
 
 @pytest.fixture
-def ax():
-    figures.style()
-    fig, ax = plt.subplots()
-    yield ax
-    fig.canvas.draw()  # what cannot be drawn fails here
-    plt.close("all")
+def ax(in_the_book_s_style, ax):
+    return ax
 
 
 @pytest.fixture

@@ -134,3 +134,11 @@ def root(rotation, tmp_path_factory):
     broken = pd.DataFrame({"image": images, "Fracture": fracture, "in_810_PA_set": read.astype(int)})
     broken.to_csv(folder / "labels_radiologists_4.csv", index=False)
     return folder
+
+
+@pytest.fixture
+def told(monkeypatch):
+    """Which semantics a rotation is asked for, in order."""
+    asked, real = [], Rotation.vectors
+    monkeypatch.setattr(Rotation, "vectors", lambda self, semantics: asked.append(semantics) or real(self, semantics))
+    return asked

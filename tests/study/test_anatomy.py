@@ -266,14 +266,15 @@ def test_scores_of_another_plan_are_refused_and_what_only_counts_may_change(rota
 
 
 def test_tables_of_some_designs_do_not_replace_those_of_more(rotation_profile, tmp_path, monkeypatch, capsys):
-    profile = rotation_profile | {"parameters": rotation_profile["parameters"] | {"run_dir": str(tmp_path / "runs")}}
+    own = {"run_dir": str(tmp_path / "runs/made")}
+    profile = rotation_profile | {"parameters": rotation_profile["parameters"] | own}
     monkeypatch.setattr(rotation_plan, "ROOT", tmp_path)
     committed = tmp_path / "data/results/rotation-made"
     assert rotation_plan.results_folder(profile, [1]) == committed
     committed.mkdir(parents=True)
     (committed / "manifest.json").write_text(json.dumps(sealed({"designs": [1, 2], "files": {}})))
     assert rotation_plan.results_folder(profile, [1, 2, 3]) == committed and not capsys.readouterr().out
-    assert rotation_plan.results_folder(profile, [1]) == tmp_path / "runs/rotation/tables"
+    assert rotation_plan.results_folder(profile, [1]) == tmp_path / "runs/made/rotation/tables"
     assert "holds designs 2, too, and stays as it is" in capsys.readouterr().out
 
 

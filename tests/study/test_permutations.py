@@ -112,3 +112,8 @@ def test_opacities_are_shuffled_by_the_seed_alone():
         wanted.append(np.arange(14))
         wanted[-1][opaque] = np.array(opaque)[rng.permutation(len(opaque))]
     assert orders(KEYS, 4, "opacities", 5)[1:].tolist() == np.array(wanted).tolist() and len(opaque) > 3
+
+
+def test_words_are_those_that_the_rotation_reads(rotation, told):
+    permuted(rotation, "free", 1)
+    assert told == ["signs_text"]

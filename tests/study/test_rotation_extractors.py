@@ -153,7 +153,7 @@ def test_features_of_other_radiographs_are_refused(drawn, tiny, tmp_path):
         changed.features(0)
 
 
-def test_trainings_run_on_the_cpu_in_the_folder_of_their_seed_and_quadruple(drawn, monkeypatch):
+def test_trainings_run_on_the_cpu_in_the_folder_of_their_seed_and_quadruple(drawn, told, monkeypatch):
     asked = []
     monkeypatch.setattr(rotation_extractors, "fit", lambda parts, vectors, config, out, **how: asked.append(
         (parts, vectors, config, out, how)) or SimpleNamespace(model="model"))  # fmt: skip
@@ -162,7 +162,7 @@ def test_trainings_run_on_the_cpu_in_the_folder_of_their_seed_and_quadruple(draw
     ((parts, vectors, config, out, how),) = asked
     assert out == folder(drawn, 3) / "training/5" and how == {"progress": False, "accelerator": "cpu"}
     assert parts.findings.unseen == tuple(KEYS[c] for c in rotation.sets[5]) and config.seed == 3
-    assert vectors.shape == (14, 14)  # one_hot, of the extractor's own parameters
+    assert told == ["one_hot"] and vectors.shape == (14, 14)  # one_hot, of the extractor's own parameters
 
 
 def test_an_untrained_network_follows_from_the_seed_and_leaves_other_draws_alone(drawn, tmp_path):

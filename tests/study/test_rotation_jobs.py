@@ -107,8 +107,8 @@ def test_a_task_does_its_work(asked, profile, capsys):
     assert capsys.readouterr().out == ""
     two = profile | {"rotation": profile["rotation"] | {"designs": profile["rotation"]["designs"][:2]}}
     aside = run.load_profile("nih-mini", {"run_dir": "/aside"}) | {"rotation": two["rotation"]}
-    assert asked == [("plan_nih",), ("collect", two, None), ("collect", two, None),
-                     ("collect", aside, Path("/aside/rotation/tables")),
+    assert asked == [("plan_nih",), ("collect", two), ("collect", two),
+                     ("collect", aside),
                      ("extract_features", profile, "/films")]  # fmt: skip
     with pytest.raises(ValueError, match="unknown task 'plam': did you mean 'plan'"):
         rotation_jobs.main("plam")

@@ -6,8 +6,8 @@ import json
 import pytest
 
 from cmdml.files import sealed
-from cmdml.study import rotation_plan
-from cmdml.study.rotation_plan import ONLY_COUNTED, made_by, results_folder
+from cmdml.study import rotation_plan, run
+from cmdml.study.rotation_plan import ONLY_COUNTED, made_by, profile_of, results_folder
 
 PLAN = {
     "features": "data/f", "random_features": "data/r", "designs": [1], "folds": 3, "replicates": 9, "permutations": 9,
@@ -65,7 +65,7 @@ def test_what_only_counts_and_compares_plays_no_part(method):
 @pytest.fixture
 def profile(tmp_path, monkeypatch):
     monkeypatch.setattr(rotation_plan, "ROOT", tmp_path)
-    return {"name": "made", "parameters": {"run_dir": str(tmp_path / "runs")}}
+    return {"name": "made", "parameters": {"run_dir": str(tmp_path / "runs/made")}}
 
 
 @pytest.mark.parametrize("held, designs, lost", [
@@ -76,6 +76,19 @@ def test_tables_of_more_designs_stay(profile, tmp_path, capsys, held, designs, l
     assert results_folder(profile, designs) == committed
     committed.mkdir(parents=True)
     (committed / "manifest.json").write_text(json.dumps(sealed({"designs": held, "files": {}})))
-    assert results_folder(profile, designs) == (tmp_path / "runs/rotation/tables" if lost else committed)
+    assert results_folder(profile, designs) == (tmp_path / "runs/made/rotation/tables" if lost else committed)
     said = capsys.readouterr().out
     assert (f"holds designs {lost}, too, and stays as it is. Tables: " in said) if lost else not said
+
+
+def test_tables_of_another_run_folder_stay_with_it(profile, tmp_path):
+    profile["parameters"]["run_dir"] = str(tmp_path / "runs/aside")
+    assert results_folder(profile, [1]) == tmp_path / "runs/aside/rotation/tables"
+
+
+def test_other_parameters_need_a_run_folder_of_their_own(tmp_path):
+    own = {"run_dir": str(tmp_path), "gamma": 3.0}
+    assert profile_of("nih-mini", json.dumps(own)) == run.load_profile("nih-mini", own)
+    assert profile_of("nih-mini") == profile_of("nih-mini", "{}") == run.load_profile("nih-mini")
+    with pytest.raises(ValueError, match="a rotation with another gamma needs a run_dir of its own: give one, too"):
+        profile_of("nih-mini", '{"gamma": 3.0}')

@@ -233,6 +233,13 @@ def test_pseudo_unseen_findings_are_drawn_with_the_design_and_the_quadruple(rota
     assert asked == [(seen, 7000 + QUADRUPLE, {"draws": 1, "unseen": 2})]
 
 
+@pytest.mark.parametrize("method, semantics", [("eszsl", "signs_text"), ("eszsl_description", "description")])
+def test_words_are_those_that_the_rotation_reads(rotation, told, method, semantics):
+    scorer, cell = Scorer(rotation, method, QUADRUPLE), rotation.cell(QUADRUPLE, 0)
+    scorer(cell, {"ridge": 1.0, "semantic_ridge": 0.1}, cell.test)
+    assert set(told) == {semantics}
+
+
 def test_what_is_tried_says_whose_it_is(rotation):
     rows = Scorer(rotation, "cosine", QUADRUPLE).choose()[1]
     assert [{key: row[key] for key in ("method", "design", "quadruple")} for row in rows] == [

@@ -18,6 +18,7 @@ from cmdml.study import plan, rotation_jobs, run
 
 ABOUT = ("profile", "methods", "rotation_methods", "designs")  # what to run; the rest of the configuration: parameters
 OVERRIDES = {name: value for name, value in config.items() if name not in ABOUT}
+GIVEN = json.dumps({name: value for name, value in OVERRIDES.items() if name != "nih_root"})  # what makes other scores
 METHODS, ROTATED = (str(config.get(name) or "").replace(",", " ").split() for name in ("methods", "rotation_methods"))
 DESIGNS = str(config.get("designs") or "")  # the first so many of the profile's
 try:
@@ -301,7 +302,7 @@ rule sweep_run:
         f"{RUN}/sweep/{{method}}/{{split}}-{{seed}}/manifest.json",
     params:
         values=lambda w: json.dumps(plan.settings(PROFILE, w.method, int(w.seed), w.split), sort_keys=True),
-        given=json.dumps({name: value for name, value in OVERRIDES.items() if name != "nih_root"}),
+        given=GIVEN,
         folder=f"{RUN}/sweep/{{method}}/{{split}}-{{seed}}/training",
         profile=PROFILE["name"],
     threads: 1
@@ -331,7 +332,6 @@ if ROTATION:
                  for end in (".safetensors", ".csv", ".json") if Path(f"{ROTATION[stem]}{end}").is_file()]
     # Where each quadruple trains a network of its own, a job each, and one for the untrained network.
     OWN = [*map(str, range(len(KEYS))), "random"] if "extractor" in ROTATION else []
-    GIVEN = json.dumps({name: value for name, value in OVERRIDES.items() if name != "nih_root"})
 
     rule rotation_features:
         input:

@@ -25,7 +25,8 @@ def study(tmp_path_factory):
     given = ["profile=smoke", f"run_dir={json.dumps(str(folder / 'smoke'))}"]
     made = [sys.executable, "-m", "snakemake", "--cores", "2", "--nolock", "--config", *given, "--", "stage"]
     done = subprocess.run(made, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
+    stopped = [line for line in (done.stdout + done.stderr).splitlines() if " stopped. " in line]
+    assert done.returncode == 0, "\n".join([(done.stdout + done.stderr)[-4000:], *stopped])
     build = [str(Path(sys.executable).with_name("jupyter-book")), "build", "--path-output", str(folder)]
     done = subprocess.run([*build, "-n", "-W", "--keep-going", str(folder / "smoke/book")], cwd=folder,
                           capture_output=True, text=True)  # fmt: skip

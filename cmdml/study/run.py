@@ -137,6 +137,23 @@ def notebook_parameters(notebook, profile: dict) -> dict:
     return {name: value for name, value in profile["parameters"].items() if name in declared}
 
 
+def _papermill(*arguments, **options):
+    """papermill's ``execute_notebook``; a kernel that died before it answered, so before any cell ran, is started anew.
+
+    Kernels that start at one time on one machine can be given the same port, and the second then dies
+    (jupyter/jupyter_client#154). Three starts; an error of a cell comes through at once.
+    """
+    import papermill
+
+    for start in (1, 2, 3):
+        try:
+            return papermill.execute_notebook(*arguments, **options)
+        except RuntimeError as error:
+            if start == 3 or "Kernel died before replying" not in str(error):
+                raise
+            print(f"The kernel of {arguments[0]} died before it answered: started again.", file=sys.stderr, flush=True)
+
+
 def execute(notebook, out, parameters: dict) -> Path:
     """Run a notebook through papermill with checked parameters, from the repository root.
 
@@ -144,7 +161,6 @@ def execute(notebook, out, parameters: dict) -> Path:
     outputs included. The executed notebook's metadata hold what :func:`environment` tells (the status page reads it).
     """
     import nbformat
-    import papermill
 
     notebook, out = resolve(notebook), resolve(out)
     declared = declared_parameters(notebook)
@@ -154,8 +170,8 @@ def execute(notebook, out, parameters: dict) -> Path:
     out.parent.mkdir(parents=True, exist_ok=True)
     logging.getLogger("papermill").setLevel(logging.ERROR)  # its warnings about names, which are checked above
     attempt = out.with_name(f"{out.stem}.failed.ipynb")  # the name it keeps, should it fail or be killed
-    done = papermill.execute_notebook(
-        str(notebook), str(attempt), parameters, cwd=str(ROOT), kernel_name="python3",
+    done = _papermill(
+        str(notebook), str(attempt), parameters, cwd=str(ROOT), kernel_name="python3", start_timeout=300,
         extra_arguments=["--log-level=50"],  # the kernel's own remarks; errors of cells come through papermill
         progress_bar={"desc": f"{notebook.stem} ({out.parent.parent.name})"} if sys.stderr.isatty() else False,
         stdout_file=sys.stdout,  # what cells print: the epochs of a long training

@@ -288,9 +288,36 @@ def test_papermill_is_told_where_and_how_to_run(notebook, tmp_path, monkeypatch)
     ((source, target, values, how),) = asked
     assert (source, target) == (str(notebook), str(out.with_name("out.failed.ipynb"))) and values == {"gamma": 1}
     assert how.pop("stdout_file") is sys.stdout and how.pop("progress_bar") is False
-    assert how == {"cwd": str(run.ROOT), "kernel_name": "python3", "extra_arguments": ["--log-level=50"]}
+    assert how == {"cwd": str(run.ROOT), "kernel_name": "python3", "extra_arguments": ["--log-level=50"],
+                   "start_timeout": 300}  # fmt: skip
     assert nbformat.read(out, 4).metadata["cmdml"]["python"] == run.environment()["python"]
     assert not out.with_name("out.failed.ipynb").exists()
+
+
+@pytest.mark.parametrize(("sentence", "deaths", "starts", "made"), [
+    ("Kernel died before replying to kernel_info", 2, 3, True),
+    ("Kernel died before replying to kernel_info", 3, 3, False),  # not for ever
+    ("some other trouble", 1, 1, False),  # what a cell says is never run a second time
+])  # fmt: skip
+def test_a_kernel_that_never_answered_is_started_again(notebook, tmp_path, monkeypatch, capsys,
+                                                       sentence, deaths, starts, made):  # fmt: skip
+    asked = []
+
+    def execute_notebook(source, target, parameters, **how):
+        asked.append(source)
+        if len(asked) <= deaths:
+            raise RuntimeError(sentence)
+        content = nbformat.read(source, 4)
+        nbformat.write(content, target)
+        return content
+
+    monkeypatch.setattr(papermill, "execute_notebook", execute_notebook)
+    if made:
+        assert run.execute(notebook, tmp_path / "out.ipynb", {"gamma": 1}).exists()
+    else:
+        with pytest.raises(RuntimeError, match=sentence):
+            run.execute(notebook, tmp_path / "out.ipynb", {"gamma": 1})
+    assert len(asked) == starts and capsys.readouterr().err.count("started again") == starts - 1
 
 
 def test_a_folder_without_a_repository_has_no_commit(tmp_path, monkeypatch):

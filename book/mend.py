@@ -6,6 +6,10 @@ import re
 _NUMBER = r"[+−–-]?\d*\.?\d+ ?%?"
 INTERVAL = re.compile(rf"\s+([(\[]{_NUMBER}(?: to |, |–){_NUMBER}[)\]])")  # in a table, as (0.52 to 0.57)
 
+# What unfolds a cell's output says "code", as what unfolds its code above it does.
+OUTPUT = re.compile(r'(<details class="admonition hide below-input">\s*<summary\b[^>]*>\s*<p\b[^>]*>Show) code'
+                    r"(</p>\s*<p\b[^>]*>Hide) code(</p>)")  # fmt: skip
+
 
 def no_live_code(app, config) -> None:
     """Silence sphinx-thebe: turned off, it still declares a script on the network, twice on every page."""
@@ -67,10 +71,12 @@ def one_row(head: str) -> str:
 
 def table_part(part: re.Match) -> str:
     """Say of every header cell whether it heads a column or a row; an empty one heads nothing. Intervals stay whole."""
+    if part[1] == "thead" and not re.sub(r"<[^>]*>|&nbsp;|\s", "", part[0]):
+        return ""  # Markdown knows no table without one
     scope = "col" if part[1] == "thead" else "row"
     text = one_row(part[0]) if part[1] == "thead" else INTERVAL.sub(r' <span class="interval">\1</span>', part[0])
     text = re.sub(r"<th(?=[\s>])(?![^>]*\bscope=)", f'<th scope="{scope}"', text)
-    return re.sub(r"<th\b[^>]*>(\s|&nbsp;)*</th>", "<td></td>", text)
+    return re.sub(r"<th\b[^>]*>(\s|&nbsp;|</?p>)*</th>", "<td></td>", text)
 
 
 def mend(app, pagename, templatename, context, doctree) -> None:
@@ -82,6 +88,7 @@ def mend(app, pagename, templatename, context, doctree) -> None:
 
     if context.get("body") and app.builder.format == "html":
         body = context["body"].replace('<div role="list" class="citation-list">', '<div class="citation-list">')
+        body = OUTPUT.sub(r"\1 output\2 output\3", body)
         body = re.sub(r'href="([\w./-]+)\.(?:ipynb|md)(#[^"]*)?"', to_page, body)
         body = re.sub(r'(<div class="highlight"><pre>(?:<span></span>)?)(.*?)(</pre>)', hanging, body, flags=re.DOTALL)
         context["body"] = re.sub(r"<(thead|tbody)\b.*?</\1>", table_part, body, flags=re.DOTALL)

@@ -96,6 +96,23 @@ def test_table_headers_say_what_they_head():
     assert '<th scope="row">CM-DML</th>' in found and '<th scope="colgroup">x</th>' in found
 
 
+def test_a_header_without_a_word_is_no_bar():
+    empty = '<thead>\n<tr><th class="head"><p></p></th>\n<th class="head"><p></p></th></tr>\n</thead>'
+    assert body(f"<table>{empty}<tbody><tr><td>x</td></tr></tbody></table>") == (
+        "<table><tbody><tr><td>x</td></tr></tbody></table>")  # fmt: skip
+    one = body(empty.replace("<p></p>", "<p>U</p>", 1))
+    assert one.count("<td></td>") == 1 and '<th scope="col" class="head"><p>U</p></th>' in one
+
+
+def test_what_unfolds_an_output_says_so():
+    def fold(place, word):
+        return (f'<details class="admonition hide {place}-input">\n<summary aria-label="Toggle hidden content">\n'
+                f'<p class="collapsed admonition-title">Show {word}</p>\n'
+                f'<p class="expanded admonition-title">Hide {word}</p>\n</summary>\nShow code</details>')  # fmt: skip
+
+    assert body(fold("above", "code") + fold("below", "code")) == fold("above", "code") + fold("below", "output")
+
+
 def test_the_name_of_the_rows_shares_the_line_of_the_headers():
     found = body('<thead>\n<tr style="text-align: right;"><th></th><th>U</th></tr>\n'
                  "<tr><th>scorer</th><th></th></tr></thead>")  # fmt: skip

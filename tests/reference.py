@@ -137,3 +137,19 @@ def ausuc(labels, scores, seen, k):
     offsets = [gaps[0] - 1, *((a + b) / 2 for a, b in pairwise(gaps)), gaps[-1] + 1]
     curve = [stacking_accuracy(labels, scores, seen, offset, k) for offset in offsets]
     return sum((a[0] - b[0]) * (a[1] + b[1]) / 2 for a, b in pairwise(curve))
+
+
+def pooled_u(rotation, scores):
+    """U under ``abnormal``: pairs of one fold only, pooled by their number; then the mean over all cells."""
+    labels = rotation.films.labels
+    abnormal, values = labels.any(1), []
+    for q, unseen in enumerate(rotation.sets):
+        for c in unseen:
+            above, pairs = 0.0, 0
+            for at in range(3):
+                rows = abnormal & (rotation.fold == at)
+                n = int(labels[rows, c].sum())
+                n *= int(rows.sum()) - n
+                above, pairs = above + n * auroc(labels[rows, c], scores[q, rows, c]), pairs + n
+            values.append(above / pairs)
+    return sum(values) / len(values)

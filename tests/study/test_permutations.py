@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from reference import pooled_u
 from safetensors import safe_open
 from sklearn.metrics import roc_auc_score
 
@@ -10,22 +11,6 @@ from cmdml.findings import KEYS, findings_of
 from cmdml.semantics import semantic_vectors
 from cmdml.study.permutations import jobs, orders, permuted, pooled_auroc, row
 from cmdml.study.scorers import Scorer
-
-
-def pooled(rotation, scores):
-    """U under ``abnormal``: pairs of one fold only, pooled by their number; then the mean over all cells."""
-    labels = rotation.films.labels
-    abnormal, values = labels.any(1), []
-    for q, unseen in enumerate(rotation.sets):
-        for c in unseen:
-            above, pairs = 0.0, 0
-            for at in range(3):
-                rows = abnormal & (rotation.fold == at)
-                n = int(labels[rows, c].sum())
-                n *= int(rows.sum()) - n
-                above, pairs = above + n * roc_auc_score(labels[rows, c], scores[q, rows, c]), pairs + n
-            values.append(above / pairs)
-    return np.mean(values)
 
 
 class Told(Scorer):
@@ -46,7 +31,7 @@ def loop(rotation, order):
         for at in range(3):
             cell = rotation.cell(q, at)
             scores[q, cell.test] = scorer(cell, setting, cell.test)
-    return pooled(rotation, scores)
+    return pooled_u(rotation, scores)
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +41,7 @@ def real_and_free(rotation):
 
 def test_the_real_order_reaches_what_the_rotation_stored(rotation, scored, real_and_free):
     with safe_open(scored["eszsl"], framework="np") as file:
-        assert real_and_free[0] == pytest.approx(pooled(rotation, file.get_tensor("scores")), abs=1e-5)
+        assert real_and_free[0] == pytest.approx(pooled_u(rotation, file.get_tensor("scores")), abs=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["free", "opacities"])

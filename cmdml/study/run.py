@@ -138,10 +138,11 @@ def notebook_parameters(notebook, profile: dict) -> dict:
 
 
 def _papermill(*arguments, **options):
-    """papermill's ``execute_notebook``; a kernel that died before it answered, so before any cell ran, is started anew.
+    """papermill's ``execute_notebook``; a kernel that never answered, so that no cell ran, is started anew.
 
     Kernels that start at one time on one machine can be given the same port, and the second then dies
-    (jupyter/jupyter_client#154). Three starts; an error of a cell comes through at once.
+    (jupyter/jupyter_client#154); on a crowded one, it may take long to answer. Three starts; an error of a cell comes
+    through at once.
     """
     import papermill
 
@@ -149,9 +150,9 @@ def _papermill(*arguments, **options):
         try:
             return papermill.execute_notebook(*arguments, **options)
         except RuntimeError as error:
-            if start == 3 or "Kernel died before replying" not in str(error):
+            if start == 3 or not str(error).startswith(("Kernel died before replying", "Kernel didn't respond")):
                 raise
-            print(f"The kernel of {arguments[0]} died before it answered: started again.", file=sys.stderr, flush=True)
+            print(f"The kernel of {arguments[0]} never answered: started again.", file=sys.stderr, flush=True)
 
 
 def execute(notebook, out, parameters: dict) -> Path:
@@ -171,7 +172,7 @@ def execute(notebook, out, parameters: dict) -> Path:
     logging.getLogger("papermill").setLevel(logging.ERROR)  # its warnings about names, which are checked above
     attempt = out.with_name(f"{out.stem}.failed.ipynb")  # the name it keeps, should it fail or be killed
     done = _papermill(
-        str(notebook), str(attempt), parameters, cwd=str(ROOT), kernel_name="python3", start_timeout=300,
+        str(notebook), str(attempt), parameters, cwd=str(ROOT), kernel_name="python3", start_timeout=120,
         extra_arguments=["--log-level=50"],  # the kernel's own remarks; errors of cells come through papermill
         progress_bar={"desc": f"{notebook.stem} ({out.parent.parent.name})"} if sys.stderr.isatty() else False,
         stdout_file=sys.stdout,  # what cells print: the epochs of a long training

@@ -289,7 +289,7 @@ def test_papermill_is_told_where_and_how_to_run(notebook, tmp_path, monkeypatch)
     assert (source, target) == (str(notebook), str(out.with_name("out.failed.ipynb"))) and values == {"gamma": 1}
     assert how.pop("stdout_file") is sys.stdout and how.pop("progress_bar") is False
     assert how == {"cwd": str(run.ROOT), "kernel_name": "python3", "extra_arguments": ["--log-level=50"],
-                   "start_timeout": 300}  # fmt: skip
+                   "start_timeout": 120}  # fmt: skip
     assert nbformat.read(out, 4).metadata["cmdml"]["python"] == run.environment()["python"]
     assert not out.with_name("out.failed.ipynb").exists()
 
@@ -297,6 +297,7 @@ def test_papermill_is_told_where_and_how_to_run(notebook, tmp_path, monkeypatch)
 @pytest.mark.parametrize(("sentence", "deaths", "starts", "made"), [
     ("Kernel died before replying to kernel_info", 2, 3, True),
     ("Kernel died before replying to kernel_info", 3, 3, False),  # not for ever
+    ("Kernel didn't respond in 120 seconds", 1, 2, True),
     ("some other trouble", 1, 1, False),  # what a cell says is never run a second time
 ])  # fmt: skip
 def test_a_kernel_that_never_answered_is_started_again(notebook, tmp_path, monkeypatch, capsys,

@@ -234,6 +234,14 @@ def test_a_new_text_is_encoded_without_the_network(monkeypatch):
     assert 0 < similarity.max() < 1
 
 
+@pytest.mark.parametrize("semantics", ["name", "description", "signs_text", "shuffled", "shuffled_description"])
+def test_every_kind_of_words_is_read_by_the_model_that_was_asked_for(semantics, monkeypatch):
+    asked = []
+    monkeypatch.setattr(module, "text_vectors", lambda texts, model: asked.append(model) or torch.eye(len(texts), 40))
+    semantic_vectors(FINDINGS, semantics, model="another")
+    assert set(asked) == {"another"}
+
+
 def test_no_vector_and_no_weights_is_one_clear_sentence(monkeypatch):
     monkeypatch.setattr(module, "weights_path", lambda *_: None)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")

@@ -132,6 +132,14 @@ def test_what_lay_there_gives_way(scene):
     assert np.abs(one - other).max() > 0.1  # the infiltration is there
 
 
+def test_exposure_and_contrast_of_the_film_are_the_abscess_s_too(scene):
+    discs = place_discs(scene, 3)
+    dull = scene | {"contrast": np.full(PAIRS, 0.8), "exposure": np.linspace(-0.05, 0.05, PAIRS)}
+    (one, place), (other, _) = (paint_abscess(draw_block(s, SIZE), s, discs) for s in (scene, dull))
+    wanted = (one - 0.5) * 0.8 + 0.5 + dull["exposure"][:, None, None]
+    np.testing.assert_allclose(other[place], wanted[place], atol=1e-4)
+
+
 def test_a_film_s_abscess_depends_on_its_own_row(scene):
     whole = place_discs(scene, 3)
     part = place_discs({name: value[7:12] for name, value in scene.items()}, 3)

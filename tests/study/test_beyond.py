@@ -110,3 +110,11 @@ def test_drawings_have_u_overall_and_within_view_and_the_gain_over_illness():
     assert table.loc["CM-DML, told signs"].tolist() == [
         "0.60 (0.40–0.60)", "+0.05 (+0.01 to +0.09)", "0.55 (0.40–0.60)", "0.90 (0.40–0.60)"]  # fmt: skip
     assert table.loc["illness alone", "over illness"] == "–"
+
+
+def test_permuted_signs_in_one_bullet_tell_what_p_can_reach():
+    row = {"method": "focused", "design": 101, "kind": "free", "real": 0.53, "mean": 0.51, "sd": 0.012,
+           "largest": 0.54, "permutations": 20, "p": 3 / 21}  # fmt: skip
+    assert beyond.retrained(pd.DataFrame([row])) == (
+        "* The study's own head, trained anew each time (design 101, one setting for all): own signs 0.530, permuted "
+        "0.510 ± 0.012, largest 0.540, p = 0.143 (20 permutations, so p is 0.048 at least).")  # fmt: skip

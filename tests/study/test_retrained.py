@@ -101,14 +101,6 @@ def test_one_that_was_edited_is_refused(profile):
     assert json.loads(file.read_text())["commit"] == run.CODE["commit"]
 
 
-def test_the_bullet_tells_what_p_can_reach():
-    row = {"method": "focused", "design": 101, "kind": "free", "real": 0.53, "mean": 0.51, "sd": 0.012,
-           "largest": 0.54, "permutations": 20, "p": 3 / 21}  # fmt: skip
-    assert retrained.said(pd.DataFrame([row])) == (
-        "* The study's own head, trained anew each time (design 101, one setting for all): own signs 0.530, permuted "
-        "0.510 ± 0.012, largest 0.540, p = 0.143 (20 permutations, so p is 0.048 at least).")  # fmt: skip
-
-
 def test_a_profile_without_a_rotation_is_refused(as_command):
     sentence = "retrained stopped. profile smoke has no section `rotation`: see profiles/nih-mini.yaml."
     assert as_command("cmdml.study.retrained", "smoke") == sentence

@@ -84,12 +84,15 @@ def test_intervals_equal_a_loop_that_evaluates_each_resample():
     result = evaluate(labels, scores, patients, FINDINGS, replicates=12, seed=5)
     drawn, _ = patient_multiplicities(patients, 12, np.random.default_rng(5))
     replicates = {"auroc_S": [], "auroc_U": [], "ap_H": [], "f1@2": []}
+    each = {"auroc": [], "ap": []}
     for row in drawn.tolist():
         rows = reference.resample(patients.tolist(), np.unique(patients).tolist(), row)
         y, s = labels[rows], scores[rows]
         columns = [(y[:, c].tolist(), s[:, c].tolist()) for c in range(5)]
         auroc = np.array([reference.auroc(*column) for column in columns])
         ap = np.array([reference.average_precision(*column) for column in columns])
+        each["auroc"].append(auroc)
+        each["ap"].append(ap)
         seen, unseen = FINDINGS.seen_index, FINDINGS.unseen_index
         replicates["auroc_S"].append(auroc[seen].mean())
         replicates["auroc_U"].append(auroc[unseen].mean())
@@ -99,6 +102,10 @@ def test_intervals_equal_a_loop_that_evaluates_each_resample():
         got = [value(result.summary, "all", metric, side) for side in ("low", "high")]
         np.testing.assert_allclose(got, np.nanquantile(values, [0.025, 0.975]), rtol=0, atol=EXACT)
         assert value(result.summary, "all", metric, "undefined_replicates") == np.isnan(values).sum()
+    rows = result.per_finding[result.per_finding.protocol == "all"]
+    for metric, values in each.items():  # finding by finding
+        got = rows[[f"{metric}_low", f"{metric}_high"]].to_numpy().T
+        np.testing.assert_allclose(got, np.nanquantile(values, [0.025, 0.975], axis=0), rtol=0, atol=EXACT)
 
 
 def test_same_seed_same_numbers_and_other_seed_other_intervals():

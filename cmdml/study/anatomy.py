@@ -187,6 +187,12 @@ def coverage(scores: Scores, values: np.ndarray) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def counted(scores: Scores) -> dict[str, int]:
+    """How many films there are, how many are tested in some fold, and how many of those have a finding."""
+    tested = scores.labels[scores.tested]
+    return {"films": len(scores.films), "tested": len(tested), "abnormal": int(tested.any(1).sum())}
+
+
 def collect(profile: dict, out=None) -> Path:
     """Write the tables of the designs that are complete, whole or not at all, the manifest last. Returns the folder.
 
@@ -208,8 +214,7 @@ def collect(profile: dict, out=None) -> Path:
     out = out or results_folder(profile, scores.designs)
     about = {
         "profile": profile["name"], "parameters": profile["parameters"], "seed": plan["designs"], "rotation": plan,
-        "radiographs": scores.films, "started": started, "designs": scores.designs, "films": len(scores.films),
-        "tested": int(scores.tested.sum()), "abnormal": int(scores.labels[scores.tested].any(1).sum()),
+        "radiographs": scores.films, "started": started, "designs": scores.designs, **counted(scores),
         "missing_designs": [d for d in plan["designs"] if d not in scores.designs],
         "run_commits": sorted({str(one["commit"]) for one in scores.about}),
         "run_dirty": any(one["dirty"] for one in scores.about),

@@ -87,3 +87,13 @@ def drawings(tables: dict) -> pd.DataFrame:
             "U within view": cell(found.loc["U", "view"], 2), "S": cell(found.loc["S", "none"], 2),
         }  # fmt: skip
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("scorer")
+
+
+def retrained(table: pd.DataFrame) -> str:
+    """One bullet: U told own signs, told permuted ones, and p with what it can reach."""
+    row = table.iloc[0]
+    return (
+        f"* The study's own head, trained anew each time (design {row.design}, one setting for all): own signs "
+        f"{row.real:.3f}, permuted {row['mean']:.3f} ± {row.sd:.3f}, largest {row.largest:.3f}, p = {row.p:.3f} "
+        f"({row.permutations} permutations, so p is {1 / (1 + row.permutations):.3f} at least)."
+    )

@@ -106,16 +106,6 @@ def main(name: str) -> Path:
     return run.publish(f"data/results/retrained-{name}", tables, **about)
 
 
-def said(table: pd.DataFrame) -> str:
-    """One bullet for chapter 7: U told own signs, told permuted ones, and p with what it can reach."""
-    row = table.iloc[0]
-    return (
-        f"* The study's own head, trained anew each time (design {row.design}, one setting for all): own signs "
-        f"{row.real:.3f}, permuted {row['mean']:.3f} ± {row.sd:.3f}, largest {row.largest:.3f}, p = {row.p:.3f} "
-        f"({row.permutations} permutations, so p is {1 / (1 + row.permutations):.3f} at least)."
-    )
-
-
 if __name__ == "__main__":
     try:
         print(f"{main(*sys.argv[1:])} done")

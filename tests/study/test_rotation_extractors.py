@@ -13,7 +13,7 @@ from cmdml.feature_set import FeatureSet
 from cmdml.findings import KEYS
 from cmdml.radiographs import RadiographSet, write_radiographs
 from cmdml.study import rotation_extractors
-from cmdml.study.anatomy import Scores
+from cmdml.study.anatomy import Scores, counted
 from cmdml.study.rotation import Rotation, features_folder, folder, score
 from cmdml.study.rotation_extractors import config_of, extract_features, headless
 from cmdml.study.scorers import Scorer, methods
@@ -137,6 +137,8 @@ def test_tables_count_the_test_films_alone(drawn, tiny, monkeypatch):
     c = scores.finding[0, 0]
     assert counts[0, 0] == tiny.labels[test, c].sum() and np.isfinite(values).all()
     assert scores.weights.shape[1] == tiny.table["patient"][test].nunique()  # nobody else is drawn
+    ill = int(tiny.labels[test].any(1).sum())
+    assert counted(scores) == {"films": len(tiny), "tested": int(test.sum()), "abnormal": ill}
 
 
 def test_a_rotation_with_features_trains_no_extractor(rotation_profile):

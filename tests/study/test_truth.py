@@ -48,6 +48,18 @@ def test_emphysema_with_and_without_air_under_the_skin(scores, rotation, scored,
     assert (scores.labels == labels).all() and scores.tested.all()  # as it was
 
 
+def test_a_film_that_the_table_does_not_name_is_neither(scores, rotation, root, tmp_path):
+    table, c = pd.read_csv(root / "labels_cxr_lt.csv"), KEYS.index("Emphysema")
+    shows, skin = rotation.films.labels[:, c] == 1, table["Subcutaneous Emphysema"].to_numpy() == 1
+    lost = np.isin(np.arange(len(table)), np.flatnonzero(shows)[::3])
+    table[~lost].to_csv(tmp_path / "labels_cxr_lt.csv", index=False)
+    found = emphysema(scores, tmp_path).query("protocol == 'all' and stratum == 'none' and finding == 'Emphysema'")
+    known = shows & ~lost
+    assert found.groupby("films").positives.first().to_dict() == {
+        "all": shows.sum(), "not subcutaneous": (known & ~skin).sum(), "subcutaneous": (known & skin).sum()}  # fmt: skip
+    assert (shows & lost & ~skin).any() and (shows & lost & skin).any()
+
+
 def test_both_truths_on_the_films_that_were_read(scores, rotation, scored, root):
     table = radiologists(scores, root)
     theirs = pd.read_csv(root / "labels_radiologists_14.csv").set_index("image").reindex(rotation.films.table["image"])

@@ -55,6 +55,19 @@ def test_alarms_are_as_many_as_there_are_positives():
     assert ax.lines[0].get_xdata().tolist() == [0.5, 0.25, 0.5]
 
 
+def test_groups_count_the_films_that_their_values_are_of():
+    rng = np.random.default_rng(0)
+    labels = np.zeros((40, 4), int)
+    labels[:30] = rng.integers(0, 2, (30, 4))
+    labels[:30, 0] |= ~labels[:30].any(1)  # ten films show nothing
+    table = pd.DataFrame({"sex": ["F"] * 25 + ["M"] * 15, "age": [30.0] * 20 + [70.0] * 20, "view": ["PA"] * 40})
+    patients = np.arange(40)
+    fig, _ = evaluation.groups(table, labels, rng.random((40, 4)), patients, FINDINGS, "tiny", replicates=5)
+    sex, age, view, _ = [[t.get_text() for t in ax.get_yticklabels()] for ax in fig.axes[:4]]
+    assert sorted(sex) == ["men (5)", "women (25)"] and view == ["PA (30)"]
+    assert sorted(text.rpartition(" ")[2] for text in age) == ["(10)", "(20)"]
+
+
 def test_groups_of_scores_are_of_films_with_the_finding_with_others_only_and_with_none():
     labels, scores = np.zeros((9, 4), int), np.repeat(np.arange(9.0)[:, None], 4, axis=1)
     labels[:6, 0] = labels[:3, 1] = labels[5, 3] = 1  # Mass on six films, with Edema on three, with Fibrosis on one

@@ -38,6 +38,9 @@ def test_loss_grid_writes_each_value_in_its_cell(ax):
     evidence.loss_grid(points, ax)
     written = [t.get_text() for t in ax.texts]
     assert written[0] == "0.500" and written[-1] == "0.700" and "0.600" in written
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["0.5", "0.75"] and "α" in ax.get_xlabel()
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["0", "2"] and "γ" in ax.get_ylabel()
+    assert ax.collections[0].get_array().tolist() == [[0.5, 0.6], [None, 0.7]]  # γ in rows; the fourth was not run
 
 
 def test_tradeoff_draws_one_line_per_method(ax):

@@ -175,6 +175,38 @@ def test_make_hands_options_over_as_they_were_typed(tmp_path):
     assert not (run.ROOT / "x").exists()
 
 
+COMMANDS = {  # what each target runs, as the shell reads it
+    "study": "bin/python -m cmdml.study.command study",
+    "book": "bin/python -m cmdml.study.command book",
+    "sweep": "bin/python -m cmdml.study.command sweep",
+    "rotation": "bin/python -m cmdml.study.command rotation",
+    "plan-nih": "bin/python -m cmdml.study.rotation_jobs plan",
+    "check-book": "bin/python book/check.py",
+    "check-book SCREENSHOTS=x": 'bin/python book/check.py --screenshots "$SCREENSHOTS"',
+    "pdf": 'bin/python book/pdf.py "$PROFILE"',
+    "results": 'bin/python book/stage.py results "$PROFILE"',
+    "readme": "bin/python book/stage.py readme",
+    "heads": "bin/python data/make_heads.py",
+    "trials": "bin/python -m cmdml.study.trials",
+    "test": "bin/python -m pytest",
+    "torture": "bin/python tests/reliability/torture.py",
+    "mutants": "bin/python tests/mutants.py --count 200",
+    "lint": "bin/ruff check .",
+    "lab": "bin/jupyter lab notebooks",
+    "check-install": "bin/python teaching/check_install.py",
+    "slides": "bin/python teaching/make_slides.py",
+}
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="there is no make")
+@pytest.mark.parametrize("target", COMMANDS)
+def test_a_target_runs_its_command(target):
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    asked = ["make", "-n", "--no-print-directory", "BIN=bin", "READY=", *target.split()]
+    done = subprocess.run(asked, cwd=run.ROOT, capture_output=True, text=True, check=True, env=plain)
+    assert done.stdout.strip() == COMMANDS[target]
+
+
 @pytest.mark.skipif(not shutil.which("make"), reason="there is no make")
 def test_help_lists_every_target():
     done = subprocess.run(["make", "-s", "help"], cwd=run.ROOT, capture_output=True, text=True, check=True)

@@ -5,6 +5,7 @@ import pytest
 
 from cmdml.study import plan, run
 from cmdml.study.parameters import checked
+from cmdml.study.results import manifest_of as results_of
 
 CELL = """profile: str = "x"  # a
 run_dir: str = "y"  # b
@@ -269,3 +270,25 @@ def test_the_line_of_what_is_refused_only_where_it_is_repeated(load):
     text = "parameters: &own\n  run_dir: runs/b\nvariants:\n  b: *own"
     with pytest.raises(ValueError, match="profile mine.yaml, line 4: `run_dir` is the whole study's"):
         load(text)
+
+
+@pytest.mark.parametrize("name", ["smoke", "nih", "nih-mini", "chestmnist"])
+def test_a_variant_is_the_same_in_every_profile(name):
+    """A control of one set of films is that of another; what only one profile has is listed here."""
+    own, phantom = run.load_profile(name)["variants"], run.load_profile("phantom")["variants"]
+    assert phantom["shuffled"] == {"semantics": "shuffled"} and "shuffled" in own
+    extra = {"nih": {"euclidean": {"gamma": 0.0, "alpha": 0.5}}}.get(name, {})
+    assert own == {variant: phantom[variant] for variant in own if variant in phantom} | extra
+
+
+@pytest.mark.parametrize("results", ["rotation-nih-mini", "rotation-phantom", "default-nih-mini", "truth-nih-mini",
+                                     "variants-nih-mini", "transfer-kermany"])  # fmt: skip
+def test_a_profile_is_the_one_that_the_committed_numbers_were_made_with(results):
+    about = results_of(run.ROOT / "data/results" / results)
+    profile = run.load_profile(about["profile"])
+    here = ("nih_root", "npz", "run_dir", "profile")  # folders of a machine; a name
+    differ = {name for name, value in about["parameters"].items()
+              if name not in here and value != profile["parameters"].get(name)}  # fmt: skip
+    assert differ == set() and set(profile["parameters"]) - set(about["parameters"]) <= {"pairs", *here}
+    assert about.get("rotation", profile["rotation"]) == profile["rotation"]
+    assert about.get("improvements") in (None, profile["rotation"].get("improvements"))

@@ -36,7 +36,8 @@ TURNED = "data/results/rotation-nih-mini"
 DRAWN = "data/results/rotation-phantom"
 VARIED = "data/results/variants-nih-mini"
 TRUTH = "data/results/truth-nih-mini"
-FURTHER = [f"data/results/{name}" for name in ("truth-nih-mini", "transfer-kermany", "default-nih-mini")]  # chapter 7
+FURTHER = [f"data/results/{name}" for name in
+           ("truth-nih-mini", "transfer-kermany", "default-nih-mini", "retrained-nih-mini")]  # chapter 7
 OTHERS = sorted(str(p.parent) for p in Path("data/results").glob("*/per_finding.csv")
                 if p.parent.name != PROFILE["name"])
 MODULES = {str(path.relative_to("cmdml").with_suffix("")).replace("/", "."): path for path in Path("cmdml").rglob("*.py")}

@@ -228,7 +228,7 @@ def test_the_first_chapter_ends_with_what_was_counted():
     started, findings = time.time() - 100, SeenUnseen(("Hernia", "Edema", "Mass", "Nodule"), ("Hernia", "Edema"))
     here = cell("01_data", "data-manifest", profile="p", parameters={"a": 1}, seed=5, run=SimpleNamespace(
         manifest=written), run_folder=Path("/r"), radiographs="films", started=started, glue=glue, table=table,
-        findings=findings, counts=counts, seen=seen, parts=SimpleNamespace(train=np.arange(5)), run_dir="/r")  # fmt: skip
+        findings=findings, counts=counts, seen=seen, parts=SimpleNamespace(train=range(5)), run_dir="/r")  # fmt: skip
     assert written.mock_calls == [call(Path("/r/radiographs"), radiographs="films", started=started, profile="p",
                                        notebook="01_data", parameters={"a": 1}, seed=5)]  # fmt: skip
     assert glue.mock_calls == [call("minutes_01", "2 minutes", display=False)]

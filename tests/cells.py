@@ -3,12 +3,17 @@
 import ast
 import json
 import re
+from types import SimpleNamespace
 from unittest.mock import Mock
 
 import matplotlib.pyplot as plt
 
 from cmdml.plots import figures
 from cmdml.study import run
+
+# A clock that stands still, for cells that say how long they took.
+NOW = 1_000_000.0
+CLOCK = SimpleNamespace(time=lambda: NOW)
 
 
 def cell(notebook, which, /, **given):

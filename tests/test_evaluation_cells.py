@@ -2,7 +2,6 @@
 
 import json
 import re
-import time
 from functools import partial
 from itertools import count
 from types import SimpleNamespace
@@ -12,7 +11,7 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
-from cells import cell, drawing, numbers, titles
+from cells import CLOCK, NOW, cell, drawing, numbers, titles
 
 from cmdml.evaluation.metrics import PROTOCOLS
 from cmdml.findings import SeenUnseen
@@ -125,6 +124,7 @@ def headline(low, high, undefined=2):
                 patients="patients", findings="findings", draws=DRAWS)  # fmt: skip
     assert metrics.paired_difference.mock_calls == [
         call("labels", "scores", "ill", "patients", "findings", **DRAWS)]  # fmt: skip
+    assert all(one.kwargs == {"display": False} for one in glue.mock_calls)
     return here, cells, {one.args[0]: one.args[1] for one in glue.mock_calls}
 
 
@@ -140,9 +140,9 @@ def test_the_book_s_numbers_are_those_of_the_summary():
 
 
 def test_the_verdict_on_the_model_is_that_of_the_interval():
-    verdicts = [headline(*ends)[0]["verdict"] for ends in ((0.005, 0.02), (-0.03, -0.005), (-0.02, 0.04))]
+    verdicts = [headline(*ends)[0]["verdict"] for ends in ((0.005, 0.02), (-0.03, -0.005), (-0.02, 0.0), (0.0, 0.04))]
     told_apart = [("knows more" in v, "alone does better" in v, "includes 0" in v) for v in verdicts]
-    assert told_apart == [(True, False, False), (False, True, False), (False, False, True)]
+    assert told_apart == [(True, False, False), (False, True, False), (False, False, True), (False, False, True)]
 
 
 def test_no_finding_left_out_is_said():
@@ -203,13 +203,16 @@ def test_the_contrast_of_this_training_is_the_book_s():
         (True, False, False), (False, True, False), (False, False, True)]  # fmt: skip
     assert [f"`{one.name}`" in verdict for one, verdict in zip(told, verdicts)] == [True] * 3
     assert here["said"].endswith(" ".join(verdicts))
+    for ends in ((0, 0.1), (-0.1, 0)):
+        assert "cannot" in here["verdict_on"](a_told("x", contrast=(0.0, *ends)))
 
 
 def test_no_training_to_swap_texts_in_is_said():
     glue, shown = Mock(), []
-    here = four("eval-swapped-reading", told=[], glue=glue, display=shown.append)
+    here = four("eval-swapped-reading", told=[], glue=glue, display=shown.append, comparison=None)
     assert here["contrast"] is None and glue.mock_calls == [call("text_contrast", "undefined", display=False)]
     assert len(shown) == 1
+    four("eval-why", told=[], display=None, comparison=None, findings=FINDINGS, figures=drawing())
 
 
 def test_pairs_are_drawn_against_what_look_alikes_predict():
@@ -348,14 +351,14 @@ def ending(told):
     places.results_of.return_value = "folder"
     table, cells = summary()
     ill, of_ill = summary(0.5)
-    started = time.time() - 100
+    started = NOW - 100
     here = four("eval-manifest", places=places, results=results, glue=glue, run=SimpleNamespace(manifest=manifest),
                 run_dir="run dir", where="where", out="out", profile="p", parameters={"a": 1}, radiographs=range(70),
                 seed=9, started=started, rows=range(5), abnormal=LABELS.any(1), patients=np.array(list("aabca")),
                 findings=FINDINGS, semantics="signs", objective="ale", claim={"config": {"tau": 1}}, contrast=(1, 2, 3),
                 evaluation=SimpleNamespace(per_finding="per finding", summary="summary"), told=told,
                 summary=table.set_index(["protocol", "metric"]), illness=SimpleNamespace(summary=ill),
-                shown_gain={"abnormal": "the gain", "all": "no"}, verdict="The verdict.")  # fmt: skip
+                shown_gain={"abnormal": "the gain", "all": "no"}, verdict="The verdict.", time=CLOCK)  # fmt: skip
     assert places.results_of.mock_calls == [call("run dir", "where", "evaluation", "out")]
     ((folder, tables, write), _) = results.publish.call_args
     assert folder == "folder" and tables == {"per_finding": "per finding", "summary": "summary"}

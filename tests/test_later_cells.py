@@ -2,7 +2,6 @@
 
 import json
 import re
-import time
 from functools import partial
 from types import SimpleNamespace
 from unittest.mock import Mock, call
@@ -10,7 +9,7 @@ from unittest.mock import Mock, call
 import numpy as np
 import pandas as pd
 import pytest
-from cells import cell, drawing, numbers, titles
+from cells import CLOCK, NOW, cell, drawing, numbers, titles
 
 from cmdml.findings import SeenUnseen
 from cmdml.study import run, traps
@@ -174,7 +173,7 @@ def test_an_anchor_is_counted_among_the_three_nearest_of_every_film():
 
 
 def test_the_projections_are_written_beside_the_names_of_their_films():
-    places, results, glue, manifest, started = Mock(), Mock(), Mock(), Mock(), time.time() - 100
+    places, results, glue, manifest, started = Mock(), Mock(), Mock(), Mock(), NOW - 100
     places.shown = lambda path: f"<{path}>"
     hubs = pd.DataFrame({"finding": ["Edema", "Mass", "Pleural_Thickening"], "among_3_nearest": [0, 1, 8],
                          "positives": [4, 5, 6]})  # fmt: skip
@@ -183,7 +182,7 @@ def test_the_projections_are_written_beside_the_names_of_their_films():
     here = five("emb-manifest", places=places, results=results, glue=glue, run=SimpleNamespace(manifest=manifest),
                 run_dir="run dir", where="where", out="out", radiographs=radiographs, rows=np.array([5, 3, 1, 0]),
                 sample=np.array([1, 2]), findings=FINDINGS, flat=flat, hubs=hubs, profile="p", parameters={"a": 1},
-                seed=9, started=started, apart=0.625, overall={"signs": 0.25, "name": 0.5})  # fmt: skip
+                seed=9, started=started, apart=0.625, overall={"signs": 0.25, "name": 0.5}, time=CLOCK)  # fmt: skip
     assert places.results_of.mock_calls == [call("run dir", "where", "embeddings", "out")]
     ((folder, tables, write), _) = results.publish.call_args
     assert folder is places.results_of.return_value and list(tables) == ["projections", "hubness"]
@@ -256,7 +255,9 @@ def test_what_illness_has_of_the_gain_is_told_under_both_protocols(better):
     said = eight("traps-illness", traps=stub, report=report, display=shown.append, found=found, rotated=rotated)["said"]
     assert stub.above_chance.mock_calls == [call("methods", protocol=p) for p in ("abnormal", "all")]
     assert found == {"illness": {p: one["illness"] for p, one in shares.items()}}
-    assert report.headline.call_args.args[0] is rotated and shown == [report.headline.return_value]
+    tables, scorers = report.headline.call_args.args
+    assert tables is rotated and {"mean_of_seen", "focused"} < set(scorers)
+    assert shown == [report.headline.return_value]
     for p, one in shares.items():
         assert f"{one['scorer']:+.3f} under `{p}`, where illness alone has {one['illness']:+.3f}" in said
     assert ("does better" in said) == better

@@ -256,12 +256,13 @@ def test_alarms_are_counted_among_films_with_a_finding():
 def test_right_alarms_of_unseen_findings_are_averaged():
     compared, shown = Mock(), []
     compared.first_places.return_value = pd.DataFrame([[1, 2], [3, 4]], ["m", "c"], ["x", "y"])
-    alarms = pd.DataFrame({"finding": ["Mass", "Hernia", "Edema", "Nodule"], "precision": [0.9, 0.2, 0.5, np.nan],
-                           "prevalence": [0.8, 0.1, 0.14, np.nan]})  # fmt: skip
+    alarms = pd.DataFrame({"finding": ["Mass", "Hernia", "Edema", "Fibrosis", "Nodule"],
+                           "precision": [0.9, 0.2, 0.5, 0.23, np.nan],
+                           "prevalence": [0.8, 0.1, 0.14, 0.3, np.nan]})  # fmt: skip
     given = {"comparison": compared, "evaluation": "model", "constant": "constant", "display": shown.append}
-    findings = SeenUnseen(("Mass", "Hernia", "Edema", "Nodule"), ("Hernia", "Edema", "Nodule"))
+    findings = SeenUnseen(tuple(alarms.finding), ("Hernia", "Edema", "Fibrosis", "Nodule"))
     said = four("eval-constant", alarms=alarms, findings=findings, **given)["said"]
-    assert re.findall(r"\d+%", said) == ["35%", "12%"]
+    assert re.findall(r"\d+%", said) == ["31%", "18%"]
     assert compared.first_places.mock_calls == [call({"this model": "model", "always the most frequent": "constant"})]
     assert shown[0].to_dict() == {"m": {"x": 1, "y": 2}, "c": {"x": 3, "y": 4}}
     without = four("eval-constant", alarms=alarms, findings=SeenUnseen(findings.keys, ()), **given)["said"]

@@ -1,33 +1,15 @@
 """Cells of the chapters, run alone: what they say is what the tables behind them say, counted here from the files."""
 
-import ast
 import json
 from types import SimpleNamespace
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from cells import cell
 
 from cmdml.findings import SeenUnseen
 from cmdml.study import beyond, own_finding, report, run
-
-
-def cell(notebook, which, /, **given):
-    """What a cell of a notebook leaves behind, and under ``said`` the text of its last expression."""
-    cells = json.loads((run.ROOT / f"notebooks/{notebook}.ipynb").read_text(encoding="utf-8"))["cells"]
-    code = [ast.parse("".join(one["source"])).body for one in cells if one["cell_type"] == "code"]
-    imports = [line for body in code for line in body if isinstance(line, ast.Import | ast.ImportFrom)]
-    here = {}
-    exec(compile(ast.Module(imports, []), notebook, "exec"), here)
-    here |= given
-    (body,) = [ast.parse("".join(one["source"])).body for one in cells if one["id"] == which]
-    if isinstance(body[-1], ast.Expr):
-        body[-1] = ast.copy_location(ast.Assign([ast.Name("said", ast.Store())], body[-1].value), body[-1])
-    exec(compile(ast.fix_missing_locations(ast.Module(body, [])), which, "exec"), here)
-    here["said"] = getattr(here.get("said"), "data", None)
-    plt.close("all")
-    return here
 
 
 def test_a_neighbour_that_was_seen_is_a_gain_where_the_table_says_so():

@@ -78,6 +78,269 @@ def bullets(text):
     return [line[2:] for line in text.splitlines() if line.startswith("* ")]
 
 
+# Chapter 6
+
+QUESTIONS = {
+    "q-made-figure": ("levels", ("all methods", "MADE_OF")),
+    "q-words-figure": ("against", ("paired", "focused", "WORDS")),
+    "q-loss-figure": ("against", ("paired", "focused", "LOSSES")),
+}
+
+
+@pytest.mark.filterwarnings("ignore:No artists with labels")
+@pytest.mark.parametrize("which", QUESTIONS)
+def test_each_question_s_figure_shows_its_own_scorers(which):
+    name, given = QUESTIONS[which]
+    drawing, questions = Asked(), Asked()
+    here = cell("06_ablation", which, drawn=drawing, questions=questions,
+                tables={"methods": "all methods", "paired": "paired"})  # fmt: skip
+    assert drawing.calls == [(name, (*given, here["ax"]), {})]
+
+
+@pytest.mark.parametrize(
+    ("which", "asked"),
+    [
+        ("q-made-answer", ("made_of", ("tables",))),
+        ("q-words-answer", ("against", ("tables", "focused", "WORDS"))),
+        ("q-loss-answer", ("against", ("tables", "focused", "LOSSES"))),
+    ],
+)
+def test_each_question_is_answered_about_its_own_scorers(which, asked):
+    questions = Asked(made_of="the answer", against="the answer")
+    here = cell("06_ablation", which, questions=questions, tables="tables")
+    ((name, given, named),) = questions.calls
+    assert (name, given[:3], named) == (*asked, {}) and here["said"].endswith("the answer")
+
+
+@pytest.mark.parametrize("notebook", ["06_ablation", "07_anatomy"])
+def test_the_rotation_that_is_read_is_the_one_that_was_asked_for(notebook):
+    report, here = Asked(load={"manifest": "about"}), {"run": Asked(), "figures": Asked(), "rotation": "a folder"}
+    which = {"06_ablation": "abl-setup", "07_anatomy": "anatomy-setup"}[notebook]
+    here = cell(notebook, which, report=report, **here)
+    assert report.of("load") == [("a folder",)] and here["tables"] == {"manifest": "about"}
+    assert here.get("about", "about") == "about" and here["parameters"] == "parameters"
+
+
+@pytest.mark.parametrize("held", [True, False])
+def test_variants_are_those_of_the_folder_that_was_asked_for(held):
+    effects = pd.DataFrame({"variant": ["gamma_0", "gamma_0", "tau_half"]})
+    tried = {"cells": "cells", "effects": effects} if held else None
+    improvements, drawing, shown = Asked(load=tried), Asked(), []
+    here = cell("06_ablation", "improve-figure", improvements=improvements, drawn=drawing, improved="a folder",
+                display=shown.append)  # fmt: skip
+    assert improvements.of("load") == [("a folder",)] and here["tried"] is tried and bool(shown) != held
+    for cells, names, alone, ax in drawing.of("variants"):
+        assert (cells, names, ax) == ("cells", "names", here["ax"]) and alone.tolist() == ["gamma_0", "tau_half"]
+    assert len(drawing.calls) == held and (not held or improvements.of("names") == [(tried,)])
+    said = []
+    cell("06_ablation", "improve-answer", improvements=improvements, tried=tried,
+         display=lambda text: said.append(text.data))  # fmt: skip
+    assert len(said) == held and all(in_order(text, "ranked", "parameters", "tested") for text in said)
+    asked = [(name, given) for name, given, _ in improvements.calls if name in ("ranked", "parameters", "tested")]
+    assert asked == [(name, (tried,)) for name in ("ranked", "parameters", "tested")[: 3 * held]]
+
+
+def test_sweeps_are_those_of_the_folders_and_say_what_ran():
+    ablation, text = Asked(load=("sets", "absent")), Asked()
+    here = cell("06_ablation", "abl-load", ablation=ablation, ablation_text=text, results=["a", "b"])
+    assert ablation.of("load") == [(["a", "b"],)] and text.of("what_ran") == [("sets", "absent")]
+    assert (here["sets"], here["said"]) == ("sets", "what_ran")
+
+
+@pytest.mark.parametrize(("which", "name"), [("abl-verdict", "rivals"), ("abl-grid-reading", "focusing"),
+                                             ("abl-told-reading", "told"), ("abl-sum", "in_short")])  # fmt: skip
+def test_sentences_under_a_figure_are_about_it_and_all_sweeps(which, name):
+    text = Asked()
+    assert cell("06_ablation", which, ablation_text=text, sets="sets")["said"] == name
+    assert text.calls == [(name, ("sets",), {})]
+
+
+def test_tables_of_chapter_6_are_of_all_sweeps():
+    ablation, text, shown = Asked(headline="table", others="others"), Asked(), []
+    given = {"ablation": ablation, "ablation_text": text, "sets": "sets", "display": lambda *each: shown.extend(each)}
+    assert cell("06_ablation", "abl-table", **given)["value"] == "table"
+    assert cell("06_ablation", "abl-ausuc", **given)["value"] == "ausuc"
+    cell("06_ablation", "abl-tuning", **given)
+    assert cell("06_ablation", "abl-others", **given)["said"] == "readings"
+    assert shown[1:] == ["learning_rates", "others"] and text.of("readings") == [("sets",)]
+    asked = ["headline", "ausuc", "learning_rates", "others"]
+    assert ablation.calls == [(name, ("sets",), {}) for name in asked]
+    none = Asked(others=None, learning_rates=None)
+    cell("06_ablation", "abl-tuning", **given | {"ablation": none})
+    assert len(shown) == 4 and cell("06_ablation", "abl-others", **given | {"ablation": none})["said"] != "readings"
+
+
+def title(ax):
+    return ax.get_title() + ax.get_title("left")  # the book puts them left
+
+
+def test_each_grid_has_a_panel_of_its_own():
+    grids = {name: pd.DataFrame({"split": [split]}) for name, split in (("one", "random"), ("two", "default"))}
+    ablation, evidence = Asked(grids=grids), Asked()
+    here = cell("06_ablation", "abl-grid", ablation=ablation, evidence=evidence, sets="sets")
+    drawn = evidence.of("loss_grid")
+    assert ablation.of("grids") == [("sets",)] and [points for points, _ in drawn] == list(grids.values())
+    assert [ax for _, ax in drawn] == list(here["axes"].flat) and len(evidence.calls) == 2
+    for (name, points), ax in zip(grids.items(), here["axes"].flat, strict=True):
+        assert in_order(title(ax), name, points.split[0])
+    cell("06_ablation", "abl-grid", ablation=Asked(grids={}), evidence=evidence, sets="sets")
+    assert len(evidence.of("nothing")) == 1
+
+
+def test_what_was_told_is_left_and_the_direction_right_a_line_per_sweep():
+    sets = {"one": {"split": "random"}, "two": {"split": "default"}}
+    ablation, evidence = Asked(rows=lambda sweep: ("rows", sweep)), Asked()
+    axes = cell("06_ablation", "abl-told", ablation=ablation, evidence=evidence, sets=sets)["axes"]
+    asked = [(("rows", sweep), methods, ax) for sweep, line in zip(sets.values(), axes, strict=True)
+             for methods, ax in zip(("TOLD", "WAYS"), line, strict=True)]  # fmt: skip
+    assert evidence.of("seen_unseen") == asked
+    for (name, sweep), line in zip(sets.items(), axes, strict=True):
+        assert in_order(title(line[0]), name, "texts", sweep["split"]) and in_order(title(line[1]), name, "direction")
+
+
+def test_the_legend_of_the_stacking_curves_names_every_curve_once():
+    drawn = {"first": ["a", "b"], "second": ["b", "c"]}
+    ablation, asked = Asked(stacking=lambda sweep: ("curves of", sweep)), []
+
+    def tradeoff(curves, names, ax):
+        asked.append((curves, names, ax))
+        for name in drawn[curves[1]]:
+            ax.plot([0, 1], label=name)
+
+    sets = {"one": "first", "two": "second"}
+    evidence = SimpleNamespace(tradeoff=tradeoff)
+    here = cell("06_ablation", "abl-stacking", ablation=ablation, evidence=evidence, sets=sets)
+    assert asked == [(("curves of", sweep), "CURVES", ax) for sweep, ax in zip(sets.values(), here["axes"].flat)]
+    (legend,) = here["fig"].legends
+    assert [text.get_text() for text in legend.get_texts()] == ["a", "b", "c"]
+    tones = {line.get_label(): line.get_color() for ax in here["axes"].flat for line in ax.get_lines()}
+    assert [line.get_color() for line in legend.get_lines()] == [tones[name] for name in "abc"]
+
+
+def test_what_chapter_6_writes_names_its_sweeps(tmp_path):
+    told, table = Asked(resolve=run.resolve), pd.DataFrame({"U": [0.5]}, index=["focused"])
+    sets = {"one": {"about": {"commit": "c1"}}, "two": {"about": {"commit": "c2"}}}
+    cell("06_ablation", "abl-write", run=told, run_dir=str(tmp_path), headline=table, sets=sets, profile="tiny",
+         parameters={"a": 1}, started=5.0)  # fmt: skip
+    assert pd.read_csv(tmp_path / "ablation/headline.csv", index_col=0).equals(table)
+    about = {"notebook": "06_ablation", "profile": "tiny", "parameters": {"a": 1}, "started": 5.0}
+    about |= {"sweeps": {"one": "c1", "two": "c2"}, "at": tmp_path / "ablation"}
+    assert [dict(one[1:]) | {"at": one[0]} for one in told.of("manifest")] == [about]
+
+
+# Chapter 7
+
+
+@pytest.fixture(scope="module")
+def turned():
+    """The tables of the committed rotation, as files, with nothing of the package between."""
+    folder = run.ROOT / TURNED
+    tables = {path.stem: pd.read_csv(path) for path in folder.glob("*.csv")}
+    return tables | {"manifest": json.loads((folder / "manifest.json").read_text())}
+
+
+@pytest.mark.parametrize("missing", [[], [104, 105]])
+def test_films_and_designs_are_those_of_the_manifest(missing):
+    about = {"films": 2591, "abnormal": 1667, "profile": "tiny", "designs": [101, 102], "missing_designs": missing}
+    said = cell("07_anatomy", "anatomy-films", about=about)["said"]
+    assert bold(said) == ["2,591", "1,667"] and in_order(said, "`tiny`", "101, 102", ", ".join(map(str, missing)))
+    assert ("not run yet" in said) == bool(missing)
+    at = about | {"films": 900}
+    tables = Asked(planned=["first", "second"])
+    said = cell("07_anatomy", "anatomy-drawn-words", drawings={"manifest": at}, report=tables)["said"]
+    assert in_order(said, "101, 102", "900 ") and bullets(said) == ["first", "second"]
+    assert ("not run yet (" not in said) and ("104, 105" in said) == bool(missing)
+    assert tables.of("planned") == [({"manifest": at}, ("tested", False))]  # the plan tests nothing on phantoms
+
+
+def test_the_answer_and_the_plan_are_those_of_the_rotation(turned):
+    report = Asked(answer=["one", "two"])
+    assert bullets(cell("07_anatomy", "anatomy-table", report=report, tables=turned)["said"]) == ["one", "two"]
+    glued = {}
+    here = cell("07_anatomy", "anatomy-planned", tables=turned, glue=lambda name, text, **_: glued.update({name: text}))
+    paired = turned["paired"][turned["paired"].planned == "primary"]
+    assert len(paired) == 2 and glued == {f"primary_{row.stratum}": difference(row.difference, row.low, row.high, 3)
+                                          for row in paired.itertuples()}  # fmt: skip
+    lines = bullets(here["said"])
+    assert len(lines) == turned["paired"].planned.notna().sum() and all(any(g in line for line in lines)
+                                                                        for g in glued.values())  # fmt: skip
+
+
+def test_tables_of_chapter_7_are_those_of_the_rotation(turned):
+    names = {"none": "all pairs", "view": "within view", "source": "within source",
+             "source_view": "within source × view"}  # fmt: skip
+    table = pd.DataFrame(np.arange(8).reshape(2, 4), columns=names.keys())
+    report = Asked(protocols=table, all_methods=table)
+    here = cell("07_anatomy", "anatomy-protocols", report=report, tables=turned)
+    every = cell("07_anatomy", "anatomy-all", report=report, tables=turned, compared_in=here["compared_in"])["value"]
+    assert list(here["value"]) == list(every) == list(names.values())
+    assert report.calls == [(name, (turned,), {}) for name in ("protocols", "all_methods")]
+    shown = cell("07_anatomy", "anatomy-headline", tables=turned)["value"]
+    assert list(shown) == ["U", "U, gain over illness", "U within source × view", "share of the ceiling"]
+    rows = turned["methods"][(turned["methods"].method == "focused") & (turned["methods"].protocol == "abnormal")]
+    (own,) = [row for row in rows.itertuples() if (row.metric, row.stratum) == ("U", "none")]
+    assert interval(own.value, own.low, own.high, 3) in set(shown["U"])
+
+
+def test_figures_of_chapter_7_show_their_own_tables(turned):
+    for which, name, tables in (("anatomy-figure", "both", ("findings", "methods")),
+                                ("anatomy-permutation", "permutation", ("permutation",)),
+                                ("anatomy-coverage", "gain_by_coverage", ("coverage",))):  # fmt: skip
+        drawing = Asked()
+        cell("07_anatomy", which, anatomy=drawing, tables=turned)
+        ((called, given, _),) = drawing.calls
+        assert called == name and len(given) == len(tables) + (name != "both")
+        assert all(one is turned[table] for one, table in zip(given, tables))
+
+
+def test_permuted_signs_are_told_beside_the_own_ones(turned):
+    lines = bullets(cell("07_anatomy", "anatomy-permutation-words", tables=turned)["said"])
+    rows = turned["permutation"].to_dict("records")
+    assert len(lines) == len(rows) == 10
+    for line, row in zip(lines, rows, strict=True):
+        shown = [f"{row[name]:.3f}" for name in ("real", "mean", "sd", "largest", "p")]
+        assert in_order(line, str(row["design"]), *shown, str(row["permutations"]))
+        assert ("all findings" in line) == (row["kind"] == "free")
+
+
+def test_coverage_s_words_are_counted_per_finding(turned):
+    said = cell("07_anatomy", "anatomy-coverage-words", tables=turned)["said"]
+    each = {name: part for name, part in turned["coverage"].groupby("finding")}
+    covered, gains = ([part[column].mean() for part in each.values()] for column in ("coverage", "gain"))
+    rho = spearmanr(covered, gains).statistic
+    whole = [gain for c, gain in zip(covered, gains, strict=True) if c == max(covered)]
+    assert in_order(said, f"{len(each)} findings", f"{rho:+.2f} (")
+    assert in_order(said, f"{max(covered):.2f}", f"{len(whole)} of", f"{np.mean(whole):+.3f}", f"{np.mean(gains):+.3f}")
+
+
+def test_other_truths_children_and_splits_are_read_from_their_own_folders():
+    loaded = {"truth-nih-mini": ("about", "emphysema", "radiologists", "never"), "transfer-kermany": ("about", "moved"),
+              "default-nih-mini": ("about", "split")}  # fmt: skip
+    beyond = Asked(load=lambda folder, *names: loaded[folder.rpartition("/")[2]])
+    assert cell("07_anatomy", "anatomy-truths", beyond=beyond)["said"].endswith("truths")
+    assert cell("07_anatomy", "anatomy-transfer", beyond=beyond)["value"] == "transfer"
+    assert cell("07_anatomy", "anatomy-default-table", beyond=beyond)["value"] == "default_split"
+    asked = [("data/results/truth-nih-mini", "emphysema", "radiologists", "never"),
+             ("data/results/transfer-kermany", "transfer"), ("data/results/default-nih-mini", "values")]  # fmt: skip
+    assert beyond.of("load") == asked and beyond.of("truths") == [("emphysema", "radiologists", "never")]
+    assert beyond.of("transfer") == [("moved",)] and beyond.of("default_split") == [("split",)]
+    report = Asked(load="drawings")
+    here = cell("07_anatomy", "anatomy-drawn", beyond=beyond, report=report, drawn="a folder")
+    assert report.of("load") == [("a folder",)] and beyond.of("drawings") == [("drawings",)]
+    assert here["drawings"] == "drawings"
+
+
+def test_what_chapter_7_writes_names_its_rotation(tmp_path):
+    told, table = Asked(resolve=run.resolve), pd.DataFrame({"U": [0.5]}, index=["focused"])
+    report = Asked(headline=table)
+    cell("07_anatomy", "anatomy-write", run=told, run_dir=str(tmp_path), report=report, tables="tables", profile="tiny",
+         parameters={"a": 1}, started=5.0, about={"commit": "c1"})  # fmt: skip
+    assert pd.read_csv(tmp_path / "anatomy/headline.csv", index_col=0).equals(table)
+    assert report.of("headline") == [("tables",)]
+    about = {"notebook": "07_anatomy", "profile": "tiny", "parameters": {"a": 1}, "started": 5.0, "rotation": "c1"}
+    assert [dict(one[1:]) | {"at": one[0]} for one in told.of("manifest")] == [about | {"at": tmp_path / "anatomy"}]
+
+
 # Chapter 9
 
 

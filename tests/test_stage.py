@@ -1,13 +1,14 @@
 """What is committed and printed: results of this run and no other, intervals the right way round."""
 
 import importlib.util
+import json
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from cmdml.files import sealed, write_json
-from cmdml.study import results, run
+from cmdml.study import report, results, run
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -133,3 +134,80 @@ def test_a_try_on_a_cluster_says_what_was_disturbed_and_what_arrived(stage, tmp_
     assert "3 jobs of design 103." in text and "nothing" not in text and "7 minutes" in text
     assert "cancelled with `scancel`, the controller was killed, the controller was started again." in text
     assert "4 submissions, 2 of 3 results arrived, and 1 of 3 hold bit for bit the scores" in text
+
+
+def executed(folder, name, seconds, started, **about):
+    """An executed notebook, as far as the status page reads it."""
+    file = folder / f"notebooks/{name}.ipynb"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    metadata = {"papermill": {"duration": seconds, "start_time": started}, "cmdml": about}
+    file.write_text(json.dumps({"metadata": metadata}))
+
+
+def test_the_status_page_has_every_notebook_and_its_variants(stage, tmp_path):
+    about = {"commit": "c" * 40, "dirty": True, "python": "3.11", "versions": {"torch": "2.9"},
+             "machine": {"cpu": "x", "cores": 2, "system": "Linux"}}  # fmt: skip
+    run_dir = tmp_path / "mine"
+    executed(run_dir, "01_data", 60.0, "2026-01-02T03:04:05.6", **about)
+    executed(run_dir, "03_training", 180.0, "2026-01-03T03:04:05.6", **about)
+    executed(run_dir / "variants/signs", "03_training", 360.0, "2026-01-04T03:04:05.6", **about)
+    text = stage.status(run_dir, ["01_data", "03_training"])
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if "ipynb" in line]
+    assert [row[1:3] for row in rows] == [["1.0", "10%"], ["3.0", "30%"], ["6.0", "60%"]]
+    assert [row[3][9] for row in rows] == ["2", "3", "4"] and all(row[3].endswith("03:04") for row in rows)
+    assert ["signs" in row[0] for row in rows] == [False, False, True]
+    assert "**mine**" in text and "10.0 minutes" in text and f"`{'c' * 12}`, with changes" in text
+    assert "| python | 3.11 |" in text and "| torch | 2.9 |" in text and "2 cores, Linux" in text
+
+
+def test_numbers_of_benchmarks_have_three_digits(stage):
+    assert [stage._number(value) for value in (0.012345, 12.345, 999.4, 1234.5, float("nan"), "word", 7)] == [
+        "0.0123", "12.3", "999", "1,234", "", "word", "7"]  # fmt: skip
+
+
+def test_trials_of_reliability_are_added_up(stage, tmp_path):
+    page = tmp_path / "reliability.md"
+    page.write_text("".join(f"<!-- reliability {name} -->\nnothing\n<!-- /reliability {name} -->\n"
+                            for name in ("kill", "about")))  # fmt: skip
+    kill = pd.DataFrame({"what": ["a", "b"], "tried": [3, 4], "faults": [0, 1]})
+    run.publish(tmp_path / "data/results/reliability", {"kill": kill}, profile="smoke", parameters={}, seed=11,
+                tried={"kill": 3000, "race": 7}, planned={"kill": 4000, "race": 9}, faults=1, cores_used=1,
+                skipped=["no room"])  # fmt: skip
+    stage.reliability(page)
+    text = page.read_text()
+    assert "nothing" not in text and "3,007 trials of 4,009 planned, 1 faults. Seed 11" in text
+    assert "Not tried: no room." in text
+    lines = [line.strip("|") for line in text.splitlines() if line.startswith("| ")]
+    rows = [[cell.strip() for cell in line.split("|")] for line in lines]
+    assert rows == [["what", "tried", "faults"], ["a", "3", "0"], ["b", "4", "1"]]
+
+
+def test_the_short_answer_names_the_highest_scorer_that_was_shown_no_labels(stage, monkeypatch):
+    monkeypatch.setattr(stage, "ROOT", ROOT)
+    folder = ROOT / stage.ROTATION
+    text, table = stage.anatomy(folder), pd.read_csv(folder / "methods.csv")
+    about = json.loads((folder / "manifest.json").read_text())
+    table = table[(table.protocol == "abnormal") & (table.stratum == "none") & (table.metric == "U")]
+    told_labels = {"view", "age", "sex", "source", "label_count", "ceiling", "ceiling_same_size"}
+    best = max((row for row in table.itertuples() if row.method not in told_labels), key=lambda row: row.value)
+    (line,) = [line for line in text.splitlines() if line.startswith("Highest U")]
+    assert f"**{report.NAMES[best.method]}**, {best.value:.3f} ({best.low:.3f}–{best.high:.3f})" in line
+    assert f"{about['films']:,} films, {about['abnormal']:,} of them" in line
+    assert f"{sum(about['seconds'].values()) / 60:.0f} minutes" in line
+    assert all(f"| {report.NAMES[method]} " in text for method in report.SHORT)
+    assert "not run yet" not in line and "101, 102, 103, 104, 105" in line
+
+
+def test_readme_s_results_are_the_main_run_first_then_its_words(stage, tmp_path):
+    for name in ("signs", "shuffled", "description"):
+        evaluation(tmp_path, f"runs/mine/variants/{name}", semantics=name)
+    evaluation(tmp_path, "runs/mine", semantics="main")
+    stage.results("mine")
+    evaluation(tmp_path, "runs/phantom", run="runs/phantom", profile="phantom")
+    stage.results("phantom")
+    (tmp_path / "README.md").write_text("<!-- results -->\n<!-- /results -->\n")
+    stage.readme()
+    rows = [line.split(" | ")[:3] for line in (tmp_path / "README.md").read_text().splitlines() if ", 5,000 |" in line]
+    told = ["signs", "main", "description", "signs", "shuffled"]
+    assert [row[1] for row in rows[::2]] == told and [row[2] for row in rows] == ["abnormal", "all"] * 5
+    assert rows[0][0].startswith("| phantom")

@@ -292,3 +292,30 @@ def test_a_profile_is_the_one_that_the_committed_numbers_were_made_with(results)
     assert differ == set() and set(profile["parameters"]) - set(about["parameters"]) <= {"pairs", *here}
     assert about.get("rotation", profile["rotation"]) == profile["rotation"]
     assert about.get("improvements") in (None, profile["rotation"].get("improvements"))
+
+
+@pytest.mark.parametrize("name", ["phantom", "nih"])
+def test_a_sweep_is_the_one_that_the_committed_numbers_were_made_with(name):
+    """What a method is told, whoever says it; the margin was 0 for none, the precision that of its machine."""
+    about, profile = results_of(run.ROOT / f"data/results/sweep-{name}"), run.load_profile(name)
+    here = ("profile", "run_dir", "nih_root", "npz", "pairs", "margin", "precision")
+    assert about["methods"].keys() == profile["sweep"]["methods"].keys()
+    for method, changed in profile["sweep"]["methods"].items():
+        made, asked = ({key: value for key, value in {**parameters, **changes}.items() if key not in here}
+                       for parameters, changes in ((about["parameters"], about["methods"][method]),
+                                                   (profile["parameters"], changed)))  # fmt: skip
+        assert made | {"semantics": {"shuffled": "shuffled_description"}.get(made["semantics"], made["semantics"])} == {
+            key: asked[key] for key in made}, method  # fmt: skip
+        assert changed.keys() <= made.keys() | {"only"} and len(made) > 20, method
+
+
+@pytest.mark.parametrize("name", ["phantom", "nih"])
+def test_a_main_run_is_the_one_that_the_committed_numbers_were_made_with(name):
+    folder, profile = run.ROOT / "data/results" / name, run.load_profile(name)
+    for place, changed in {"": {}, **{f"variants/{v}": c for v, c in profile["variants"].items()}}.items():
+        if (folder / place / "manifest.json").is_file():
+            about = results_of(folder / place)
+            wired = {"run_dir", "training", "out", "compare"}
+            made = {key: value for key, value in about["parameters"].items() if key not in wired}
+            asked = {**profile["parameters"], **changed}
+            assert made == {key: asked[key] for key in made} and len(made) > 2, place

@@ -1,5 +1,6 @@
 """What every job is told and what makes it due again, read from a dry run: ``snakemake -n -p``."""
 
+import ast
 import json
 import re
 import shlex
@@ -186,27 +187,44 @@ def test_a_rotation_is_a_job_per_design_and_method(tmp_path):
         assert features | {"cmdml/closed_form.py", "cmdml/study/scorers.py", "cmdml/study/design.py"} <= read
 
 
-def test_all_of_its_plan_makes_the_tables_of_a_rotation_due_again(tmp_path):
+def test_all_of_its_plan_makes_the_tables_of_a_rotation_due_again_and_its_scores_what_makes_them(tmp_path):
     """Replicates and comparisons stand in no command and in no score."""
     asks = tmp_path / "Snakefile"
-    asks.write_text(f"include: {str(run.ROOT / 'Snakefile')!r}\nprint('PLAN', rules.rotation.params.plan)\n")
+    lines = [f"include: {str(run.ROOT / 'Snakefile')!r}", "asked = rules.rotation.params, rules.rotation_run.params",
+             "for one in (asked[0].plan, asked[1].plan, asked[1].values):", "    print('ASKED', one)", ""]  # fmt: skip
+    asks.write_text("\n".join(lines))
     command = [sys.executable, "-m", "snakemake", "-s", str(asks), "--list-rules", "--config", "profile=nih-mini"]
-    done = subprocess.run(command, cwd=run.ROOT, capture_output=True, text=True)
-    (plan,) = [line.removeprefix("PLAN ") for line in done.stdout.splitlines() if line.startswith("PLAN ")]
-    assert json.loads(plan) == run.load_profile("nih-mini")["rotation"]
+    done = subprocess.run([*command, "gamma=3.0"], cwd=run.ROOT, capture_output=True, text=True)
+    plan, scores, values = (json.loads(line.removeprefix("ASKED ")) for line in done.stdout.splitlines()
+                            if line.startswith("ASKED "))  # fmt: skip
+    assert plan == run.load_profile("nih-mini")["rotation"]
+    assert {"features", "random_features", "folds", "pseudo", "trained", "closed"} <= scores.keys()
+    assert not {"replicates", "permutations", "comparisons", "improvements"} & scores.keys()
+    assert scores == {name: plan[name] for name in scores}
+    assert (values["gamma"], values["lr"], values["semantics"]) == (3.0, 0.003, "signs_text")
 
 
 def test_where_quadruples_have_extractors_of_their_own_each_is_a_job(tmp_path):
-    jobs, scored, profile = set(), set(), written("phantom")
-    for words in dry("rotation", tmp_path, profile="phantom", designs=1):
+    jobs, scored, profile, reads = set(), set(), written("phantom"), {}
+    own = profile["rotation"]["extractor"]
+    for words in dry("rotation", tmp_path, reads, profile="phantom", designs=1):
         if "cmdml.study.rotate" in words:
             task, name, design, what, given = words[words.index("cmdml.study.rotate") + 1 :][:5]
             assert json.loads(given) == {"run_dir": str(tmp_path)}
             assert name == "phantom" and design == str(profile["rotation"]["designs"][0])
             (jobs if task == "extract" else scored).add(what)
+            for values in told(words)[:1] if task == "extract" else ():  # its recipe
+                assert values["rotation"] == own and values["images"] == profile["parameters"]["images"]
     assert jobs == {*map(str, range(14)), "random"}
     assert {"focused", "focused_description", "eszsl", "mean_of_seen", "ceiling_same_size"} <= scored
     assert "source" not in scored  # phantoms have none
+    folder = f"{tmp_path}/rotation/{design}"
+    cards = {f"{folder}/features/{one}/card.json" for one in jobs}
+    for method in scored:  # waits for every extractor of its design
+        assert {file for file in reads[f"{folder}/{method}.safetensors"] if file.endswith("card.json")} == cards
+    for card in cards:
+        assert {f"{tmp_path}/radiographs/card.json", "cmdml/study/rotation_extractors.py",
+                "cmdml/study/design.py"} <= reads[card]  # fmt: skip
 
 
 def test_frozen_features_are_extracted_once_and_before_the_trainings(tmp_path):
@@ -223,3 +241,110 @@ def test_frozen_features_are_extracted_once_and_before_the_trainings(tmp_path):
     assert jobs == ["features", *["training"] * (1 + len(written("nih-mini")["variants"]))]
     card = f"{folder}/features/efficientnet_lite0-imagenet/card.json"
     assert {f"{folder}/radiographs/card.json", "cmdml/features.py", "cmdml/extractors.py"} <= reads[card]
+
+
+def defaults(notebook):
+    """{parameter: default} of a notebook, as it stands there."""
+    cells = json.loads((run.ROOT / notebook).read_text())["cells"]
+    (cell,) = ["".join(c["source"]) for c in cells if "parameters" in c["metadata"].get("tags", ())]
+    return {node.target.id: ast.literal_eval(node.value) for node in ast.parse(cell).body}
+
+
+def test_committed_tables_that_a_chapter_is_given_are_those_that_it_reads_on_its_own(study):
+    for number, names in {"06": {"results", "rotation", "improved"}, "07": {"rotation", "drawn"},
+                          "08": {"rotation", "sweep"}, "09": {"truth"}}.items():  # fmt: skip
+        words, values = study[1]["", number]
+        own = defaults(words[words.index("cmdml.study.run") + 1])
+        assert {name: values[name] for name in names} == {name: own[name] for name in names}, number
+
+
+def test_a_chapter_reads_the_study_s_training_and_writes_beside_it(study):
+    folder = study[0]
+    for number, out in {"05": "embeddings", "09": "own_finding"}.items():
+        values = study[1]["", number][1]
+        assert (values["training"], values["out"]) == (f"{folder}/training", f"{folder}/{out}")
+    for (_, number), (_, values) in study[1].items():
+        assert (values["run_dir"], values["profile"]) == (str(folder), "smoke"), number
+
+
+def test_code_that_a_chapter_imports_makes_it_due_again(study):
+    folder, jobs, reads = study
+    for at, number in jobs:
+        (path,) = (run.ROOT / "notebooks").glob(f"{number}_*.ipynb")
+        read = reads["/".join(filter(None, (str(folder), at, f"notebooks/{path.name}")))]
+        cells = json.loads(path.read_text())["cells"]
+        code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+        named = re.findall(r"^from (cmdml[\w.]*) import (\w+)", code, re.M)
+        assert named and f"notebooks/{path.name}" in read
+        for module, name in named:
+            place = module.replace(".", "/")
+            files = {f"{place}.py", f"{place}/{name}.py", f"{place}/__init__.py", f"{place}/{name}/__init__.py"}
+            assert {file for file in files if (run.ROOT / file).is_file()} <= read, (path.name, module, name)
+
+
+@pytest.fixture(scope="module")
+def phantom(tmp_path_factory):
+    """The folder, {chapter of the main run: values}, {first output: input files} of the book's own profile."""
+    folder, found, reads = tmp_path_factory.mktemp("runs"), {}, {}
+    target = f"{folder}/book/_toc.yml"
+    for words in dry(target, folder, reads, profile="phantom"):
+        at = words.index("cmdml.study.run") if "cmdml.study.run" in words else None
+        if at is None:
+            found["stage"] = words
+        elif words[at + 2] == f"{folder}/{words[at + 1]}":
+            found[words[at + 1][10:12]] = json.loads(words[at + 3])
+    return folder, found, reads
+
+
+def test_a_study_is_set_beside_other_profiles_results_and_not_its_own(phantom):
+    folder, found, reads = phantom
+    variants = {f"{folder}/variants/{name}" for name in written("phantom")["variants"]}
+    others = {str(path.parent.relative_to(run.ROOT)) for path in run.ROOT.glob("data/results/*/per_finding.csv")}
+    assert "data/results/phantom" in others and set(found["04"]["compare"]) == variants | others - {
+        "data/results/phantom"}  # fmt: skip
+    assert "data/results/phantom/summary.csv" not in reads[f"{folder}/notebooks/04_evaluation.ipynb"]
+
+
+def test_descriptions_stand_beside_the_signs(phantom, study):
+    folder, found, reads = phantom
+    beside = f"{folder}/variants/description/training"
+    assert found["05"]["beside"] == beside and study[1]["", "05"][1]["beside"] == ""  # smoke has no such variant
+    assert f"{beside}/embeddings.npz" in reads[f"{folder}/notebooks/05_embeddings.ipynb"]
+
+
+def test_counts_of_label_sets_make_phantoms_due_again(phantom):
+    folder, _, reads = phantom
+    assert {"data/label_sets.csv", "data/label_sets.json", "data/findings.yaml",
+            "cmdml/sources/phantom/sampling.py"} <= reads[f"{folder}/notebooks/01_data.ipynb"]  # fmt: skip
+
+
+def test_a_book_is_laid_out_of_all_notebooks_of_its_own_run(phantom):
+    folder, found, reads = phantom
+    assert found["stage"][1:] == ["book/stage.py", "stage", str(folder)]
+    notebooks = {f"{folder}/notebooks/{path.name}" for path in (run.ROOT / "notebooks").glob("0[1-9]_*.ipynb")}
+    assert reads[f"{folder}/book/_toc.yml"] == notebooks and len(notebooks) == 9
+
+
+def test_a_sweep_is_collected_of_what_ran(tmp_path):
+    reads, given = {}, {"run_dir": str(tmp_path), "gamma": 3.0, "nih_root": "my films"}
+    for words in dry("sweep", None, reads, profile="nih", **given):
+        at = words.index("cmdml.study.sweep") + 1 if "cmdml.study.sweep" in words else 0
+        if words[at] == "collect":
+            assert words[at + 1] == "nih" and json.loads(words[at + 2]) == given
+        elif at:  # where the films lie makes no other scores
+            assert json.loads(words[at + 5]) == {"run_dir": str(tmp_path), "gamma": 3.0}
+    planned = {file for file in reads if file.startswith(f"{tmp_path}/sweep/") and file.endswith("manifest.json")}
+    collected = reads[f"{tmp_path}/sweep/collected"]
+    assert planned and planned <= collected and "cmdml/study/tables.py" in collected
+
+
+def test_a_rotation_of_all_its_designs_is_collected_from_all_its_jobs(tmp_path):
+    plan, collected, reads = written("nih-mini")["rotation"], [], {}
+    for words in dry("rotation", tmp_path, reads, profile="nih-mini", rotation_methods="eszsl"):
+        if "collect" in words:
+            collected.append(words[words.index("collect") - 1 :])
+    assert collected == [["cmdml.study.rotate", "collect", "nih-mini", json.dumps({"run_dir": str(tmp_path)})]]
+    jobs = {file for file in reads if file.endswith(".safetensors")}
+    read = reads[f"{tmp_path}/rotation/collected"]
+    assert jobs <= read and "cmdml/study/anatomy.py" in read
+    assert {f"{tmp_path}/rotation/{design}/focused.safetensors" for design in plan["designs"]} <= jobs

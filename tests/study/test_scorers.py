@@ -317,8 +317,8 @@ def test_mean_auroc_counts_a_finding_of_one_film_and_none_of_no_film():
 def test_what_a_method_sets_without_effect_is_refused_and_what_it_inherits_is_not(rotation, monkeypatch):
     cell, plan, given = rotation.cell(QUADRUPLE, 0), rotation.profile["rotation"], []
     rows = np.arange(len(rotation.films))
-    monkeypatch.setattr(scorers, "fit", lambda parts, vectors, config, *_, **__: given.append(config) or SimpleNamespace(
-        embeddings={"index": rows, "scores": np.zeros((len(rows), len(KEYS)))}))  # fmt: skip
+    done = SimpleNamespace(embeddings={"index": rows, "scores": np.zeros((len(rows), len(KEYS)))})
+    monkeypatch.setattr(scorers, "fit", lambda parts, vectors, config, *_, **__: given.append(config) or done)
     methods = {"focused": {"objective": "bce"}, "odd": {"objective": "bce", "gamma": 3.0}}
     trained = plan["trained"] | {"methods": methods, "parameters": {"gamma": 3.0}}
     other = replace(rotation, profile=rotation.profile | {"rotation": plan | {"trained": trained}})

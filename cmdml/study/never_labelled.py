@@ -17,7 +17,7 @@ from cmdml.evaluation.controls import source_only
 from cmdml.evaluation.metrics import age_bands, bootstrap_weights
 from cmdml.evaluation.strata import stratified_auroc, stratum_numbers
 from cmdml.findings import KEYS
-from cmdml.semantics import signs_vector
+from cmdml.semantics import DEFAULT_MODEL, signs_vector
 from cmdml.sources.label_tables import label_table
 from cmdml.study.rotation import Rotation
 from cmdml.study.scorers import Scorer
@@ -37,7 +37,9 @@ class NeverScorer(Scorer):
     """A method that was shown all fourteen findings, and that is told the signs of further ones."""
 
     def _vectors(self, semantics: str) -> torch.Tensor:
-        return torch.cat([super()._vectors(semantics), *(signs_vector(s, semantics)[None] for s in SIGNS.values())])
+        model = self.rotation.profile["parameters"].get("semantic_model", DEFAULT_MODEL)
+        further = [signs_vector(signs, semantics, model=model) for signs in SIGNS.values()]
+        return torch.cat([super()._vectors(semantics), torch.stack(further)])
 
     def scores(self) -> np.ndarray:
         """(N, number of SIGNS): every film by the model of its fold; heads as the profile's parameters say."""

@@ -279,3 +279,43 @@ def test_a_sweep_whose_tables_were_edited_is_refused(tmp_path):
         ablation.load([folder])
     (folder / "manifest.json").unlink()
     assert ablation.load([folder]) == ({}, [str(folder)])
+
+
+def test_every_number_is_of_its_own_mean_protocol_and_pair(sweeps):
+    """Differences that are all unlike: S 0.1, U 0.2, H 0.3 under ``abnormal``, ten times as much under ``all``."""
+    toy = sweeps["toy"]
+    base = {"auroc_S": 0.1, "auroc_U": 0.2, "auroc_H": 0.3}
+    table = toy["paired"].assign(difference=lambda t: t.metric.map(base).where(t.protocol == "abnormal", 9.0))
+    table["low"], table["high"] = table.difference - 0.01, table.difference + 0.01
+    toy["paired"] = table.sort_values("protocol", ascending=False, kind="stable")  # what is not asked for comes first
+    for mean, value in zip("SUH", base.values()):
+        assert ablation.difference(toy, "focused", "ranking", f"auroc_{mean}").difference == value
+        assert ablation.others(sweeps)[f"{mean}: own minus this"].str.startswith(f"+{value:.3f}").all()
+    assert ablation.difference(toy, "focused", "ranking", protocol="all").difference == 9
+    abnormal, both = ablation_text.rivals(sweeps).splitlines()[2:4]
+    assert "H differs by +0.300" in abnormal and "H differs by +9.000" in both
+    assert "differ from it by +0.200 (+0.190 to +0.210)" in ablation_text.told(sweeps)
+    worth = ablation_text.focusing(sweeps).splitlines()[-1]
+    assert "S +0.100 (" in worth and "U +0.200 (" in worth and "H +0.300 (" in worth
+
+
+def test_in_short_tells_apart_by_h_alone(sweeps):
+    table = sweeps["toy"]["paired"]
+    own = (table.split == "random") & (table.protocol == "abnormal") & (table.reference == "tau_half")
+    for metric, (low, high) in {"auroc_S": (0.1, 0.2), "auroc_U": (0.1, 0.2), "auroc_H": (-0.2, -0.1)}.items():
+        table.loc[own & (table.metric == metric), ["low", "high"]] = low, high
+    text = ablation_text.in_short(sweeps).split("random split.")[1]
+    (worse,) = (line for line in text.splitlines() if line.startswith("  * worse than"))
+    assert worse == "  * worse than: CXR-ML-GZSL ranking; τ halved."
+
+
+def test_readings_are_of_the_distance_loss_and_of_no_other_normals(sweeps):
+    methods = sweeps["toy"]["methods"]
+    odd = methods[methods.protocol == "validation"].head(1)
+    more = [odd.assign(method=m, value=0.99) for m in ("focused_with_normals", "bce", "ale")]
+    sweeps["toy"]["methods"] = pd.concat([methods, *more])
+    assert "of 5 readings" in ablation_text.readings(sweeps) and "0.990" not in ablation_text.readings(sweeps)
+
+
+def test_learning_rates_stand_in_the_order_in_which_methods_were_tuned(sweeps):
+    assert list(ablation.learning_rates(sweeps).index) == ["CM-DML (focused)", "cross-entropy"]

@@ -13,10 +13,12 @@ from scipy.stats import rankdata
 from sklearn.metrics import roc_auc_score
 
 from cmdml.evaluation.anatomy import holm
+from cmdml.evaluation.metrics import bootstrap_weights
 from cmdml.files import sealed, sha256
 from cmdml.findings import KEYS, findings_of
 from cmdml.study import anatomy, rotation_plan
 from cmdml.study.anatomy import Scores, collect
+from cmdml.study.rotation import Rotation
 from cmdml.study.scorers import methods
 
 COLUMNS = {  # what a reader of the tables can count on
@@ -360,3 +362,84 @@ def test_strata_are_those_whose_columns_the_films_have(rotation_profile, scored,
     found = Scores(rotation_profile, ["eszsl", "mean_of_seen"])
     assert found.strata == ["none", "view"] and found.methods == ["eszsl", "mean_of_seen"]
     assert found.designs == [1] and len(found.about) == 2 and found.finding.shape == (1, 56)
+
+
+@pytest.fixture(scope="module")
+def two(rotation_profile, scored, tmp_path_factory):
+    """A profile of designs 1, 2 and 3: 1 as it is, 2 of noise and made by other code, 3 without all of its methods."""
+    where, rng = tmp_path_factory.mktemp("two") / "rotation", np.random.default_rng(4)
+    for design in (1, 2, 3):
+        (where / str(design)).mkdir(parents=True)
+        for method, path in list(scored.items())[: 4 if design == 3 else None]:
+            with safe_open(path, framework="np") as file:
+                told, scores = json.loads(file.metadata()["about"]), file.get_tensor("scores")
+            told |= {"design": design, "seconds": 10.0 * design + len(method), "commit": f"c{design}",
+                     "dirty": design == 2}  # fmt: skip
+            scores = rng.normal(size=scores.shape).astype(np.float32) if design > 1 else scores
+            save_file({"scores": scores}, where / str(design) / path.name, metadata={"about": json.dumps(told)})
+    plan = rotation_profile["rotation"] | {"designs": [1, 2, 3], "replicates": 1}
+    return rotation_profile | {"parameters": rotation_profile["parameters"] | {"run_dir": str(where.parent)},
+                               "rotation": plan}  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore:.*noted no hash")
+def test_each_design_has_its_own_scores_quadruples_and_folds(two, rotation):
+    only = ["eszsl", "focused", "mean_of_seen"]
+    both = Scores(two, only)
+    rotations = dict(zip((1, 2), (rotation, Rotation.of(two, 2)), strict=True))
+    assert both.designs == [1, 2] and both.finding.tolist() == [np.ravel(r.sets).tolist() for r in rotations.values()]
+    both.rotations = {design: replace(one, sets=one.sets[:2]) for design, one in both.rotations.items()}
+    both.finding = both.finding[:, :8]  # two quadruples: a seventh of the time
+    values, counts = both.cells("all", "view")
+    halves, _ = both.cells("all", "none", seen=True)
+    gains = anatomy.coverage(both, values)
+    for d, (design, rotation) in enumerate(rotations.items()):
+        stores = {m: stored(both.files[design][m]) for m in only}
+        for k in (1, 6):
+            c, q = int(both.finding[d, k]), k // 4
+            assert c == rotation.sets[q][k % 4]
+            want = {m: pooled(rotation, one[q], c, "all", ("view",)) for m, one in stores.items()}
+            for m, method in enumerate(only):
+                assert values[m, d, k, 0] == pytest.approx(want[method][0], abs=1e-5)
+            assert counts[d, k] == want["eszsl"][1]
+            row = gains[(gains.design == design) & (gains.quadruple == q) & (gains.finding == KEYS[c])].iloc[0]
+            assert row.gain == pytest.approx(want["focused"][0] - want["mean_of_seen"][0], abs=1e-5)
+        each = [pooled(rotation, stores["eszsl"][q], c, "all")[0] for q, one in enumerate(rotation.sets[:2])
+                for c in range(len(KEYS)) if c not in one]  # fmt: skip
+        assert halves[0, d, 0] == pytest.approx(np.mean(each), abs=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:.*noted no hash")
+def test_a_manifest_of_several_designs_names_those_that_count(two, monkeypatch, at_once):
+    """Tables and permutations are replaced: which were asked for, and what the manifest says of all runs."""
+    asked, published = [], []
+    rows = [{"method": "focused", "reference": "mean_of_seen", "protocol": "abnormal", "stratum": "none", "p": 0.5}]
+    monkeypatch.setattr(anatomy, "workers", at_once)
+    monkeypatch.setattr(anatomy, "_part", lambda given: asked.append(given[1:]) or {"paired": rows})
+    monkeypatch.setattr(anatomy.permutations, "row", lambda job: {"design": job[0].design, "kind": job[1], "n": job[2]})
+    monkeypatch.setattr(anatomy, "coverage", lambda scores, values: pd.DataFrame({"shape": [values.shape]}))
+    monkeypatch.setattr(anatomy.run, "publish", lambda out, tables, **about: published.append((out, tables, about)))
+    collect(two)
+    ((out, tables, about),) = published
+    names = methods(two["rotation"])
+    assert out == rotation_plan.results_folder(two, [1, 2]) and asked == VIEWS
+    assert list(tables["permutation"].itertuples(index=False, name=None)) == [
+        (design, kind, 9) for design in (1, 2) for kind in ("free", "opacities")]  # fmt: skip
+    assert tables["coverage"]["shape"].tolist() == [(len(names), 2, 56, 1)]
+    assert tables["paired"].planned.tolist() == ["primary"] * 12
+    assert (about["designs"], about["missing_designs"], about["seed"]) == ([1, 2], [3], [1, 2, 3])
+    assert about["run_commits"] == ["c1", "c2"] and about["run_dirty"] is True
+    assert about["seconds"] == {method: 30.0 + 2 * len(method) for method in names}
+    assert tables["tuning"].groupby("method").size()["eszsl"] == 2 * 14 * 4
+    assert about["profile"] == "made" and about["rotation"] == two["rotation"]
+
+
+@pytest.mark.filterwarnings("ignore:.*noted no hash")
+def test_draws_are_as_many_as_the_profile_says_and_the_same_for_all_designs(two):
+    few = two | {"rotation": two["rotation"] | {"replicates": 3, "designs": [2, 1]}}
+    found = Scores(few, ["eszsl", "mean_of_seen"])
+    assert found.weights.shape[0] == 4 and found.designs == [2, 1] and found.methods == ["eszsl", "mean_of_seen"]
+    patients = found.table["patient"].to_numpy()
+    weights, unit = bootstrap_weights(patients, 3, 0)
+    assert (found.weights == weights).all() and (found.unit == unit).all()
+    assert [(one["design"], one["method"]) for one in found.about] == list(product([2, 1], found.methods))

@@ -118,3 +118,34 @@ def test_permuted_signs_in_one_bullet_tell_what_p_can_reach():
     assert beyond.retrained(pd.DataFrame([row])) == (
         "* The study's own head, trained anew each time (design 101, one setting for all): own signs 0.530, permuted "
         "0.510 ± 0.012, largest 0.540, p = 0.143 (20 permutations, so p is 0.048 at least).")  # fmt: skip
+
+
+def test_truths_read_no_other_protocol_stratum_or_method():
+    """Rows that must not be read come first in every table."""
+    right, others = {"protocol": "abnormal", "stratum": "none", "value": 0.5, "gain": 0.03}, []
+    for wrong in ({"protocol": "all"}, {"stratum": "source_view"}):
+        others.append(right | wrong | {"value": 0.9, "gain": 0.9})
+    rows = [row | {"films": films, "finding": f, "method": "focused", "positives": 7} for films in
+            ("all", "not subcutaneous") for row in (*others, right) for f in ("mean", "Emphysema")]  # fmt: skip
+    emphysema = pd.DataFrame([row | {"method": m} for row in rows for m in ("focused", "mean_of_seen", "ceiling")])
+    emphysema.loc[emphysema.finding == "mean", "value"] = 0.9
+    gains = pd.DataFrame([row | {"truth": t, "finding": "mean", "method": m, "films": 5, "gain_low": row["gain"] - 0.01,
+                                 "gain_high": row["gain"] + 0.01, "gain": row["gain"] + (m != "focused")}
+                          for t in ("mined", "radiologists") for m in ("eszsl", "focused")
+                          for row in (*others, right)])  # fmt: skip
+    right = right | {"protocol": "all"}
+    never = pd.DataFrame([row | {"finding": "Fracture", "method": "focused", "positives": 3} for row in
+                          (right | {"protocol": "abnormal", "value": 0.9}, right | {"stratum": "source", "value": 0.9},
+                           right)])  # fmt: skip
+    lines = beyond.truths(emphysema.assign(**BAND), gains, never.assign(**BAND)).splitlines()
+    assert len(lines) == 5 and not any("0.90" in line for line in lines)
+    assert all("signs minus illness +0.030 (+0.020 to +0.040)" in line for line in lines[2:4])
+    assert "told signs 0.50 (0.40–0.60)." in lines[4]
+
+
+def test_properties_of_the_file_are_of_the_films_that_are_compared():
+    rows = [("file", method, "not told", films, value) for films, value in (("all", 0.9), ("within pairs", 0.6))
+            for method in ("bytes", "sharp")]  # fmt: skip
+    table = pd.DataFrame(rows, columns=["size", "method", "pneumonia", "films", "value"]).assign(**BAND)
+    assert beyond.transfer(table)["Pneumonia unseen"].tolist() == ["0.60 (0.40–0.60)"] * 2
+    assert beyond.transfer(table, films="all")["Pneumonia unseen"].tolist() == ["0.90 (0.40–0.60)"] * 2

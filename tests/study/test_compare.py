@@ -307,3 +307,13 @@ def test_every_option_says_what_it_takes():
         words = " ".join(CliRunner().invoke(compare.app, [command, "--help"], env={"COLUMNS": "200"}).output.split())
         for told in ("default, or keys with commas", "a design of the rotation, 101 to 105", "from 0", "all of them"):
             assert told in words, (command, told)
+
+
+def test_labels_of_training_and_validation_films_are_those_of_the_table(asked):
+    part, table = asked.part(1), asked.films.table
+    seen = [key for key in KEYS if key not in asked.findings.unseen]
+    told = part.part.isin(["train", "val"])
+    assert list(part.columns) == ["image", "patient", "fold", "part", *seen] and part.part.eq("val").sum() > 20
+    assert part.loc[told, seen].notna().all(axis=None) and part.loc[told, seen].sum().min() > 0
+    assert (part.loc[told, seen] == table.loc[told, seen]).all(axis=None)
+    assert (part.fold == 1).all() and part.image.equals(table.image) and part.patient.equals(table.patient)

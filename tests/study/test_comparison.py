@@ -9,7 +9,7 @@ import pytest
 from conftest import vouch
 
 from cmdml.evaluation.controls import swapped_text
-from cmdml.evaluation.metrics import evaluate
+from cmdml.evaluation.metrics import evaluate, paired_difference
 from cmdml.evaluation.texts import illness_of_texts, lift_of_texts
 from cmdml.files import seal
 from cmdml.findings import SeenUnseen
@@ -153,3 +153,42 @@ def test_what_a_training_makes_of_its_texts(tmp_path):
 @pytest.mark.parametrize(("r", "text"), [(0.914, "+0.91"), (-0.2, "−0.20"), (np.nan, "–")])
 def test_a_correlation(r, text):
     assert comparison.correlated(r) == text
+
+
+def test_every_cell_is_of_its_own_metric():
+    evaluation = evaluate(LABELS, SCORES, PATIENTS, FINDINGS, replicates=5)
+    summary = evaluation.summary.set_index(["protocol", "metric"])
+    places = comparison.first_places({"a": evaluation}).loc["a"]
+    assert len(set(places)) == 6
+    for column, text in places.items():
+        row = summary.loc[("abnormal", column.lower().replace(" at ", "@"))]
+        assert text == f"{row.value:.2f} ({row.low:.2f}–{row.high:.2f})", column
+    table = comparison.headline({"a": evaluation})
+    lines = comparison.result_lines("a", evaluation.per_finding, evaluation.summary, 200)
+    for protocol, line in zip(("abnormal", "all"), lines, strict=True):
+        for mean, text in comparison.MEANS.items():
+            row = summary.loc[(protocol, f"auroc_{mean}")]
+            wanted = f"{row.value:.2f} ({row.low:.2f}–{row.high:.2f})"
+            assert table.loc[(protocol, "a"), text] == line[mean] == wanted, (protocol, mean)
+
+
+def test_differences_are_of_drawn_patients_and_of_the_draws_that_were_asked_for():
+    other = np.random.default_rng(7).normal(size=SCORES.shape)
+    table = comparison.paired(SCORES, {"noise": other}, LABELS, PATIENTS, FINDINGS, replicates=20, seed=4)
+    naive = paired_difference(LABELS, SCORES, other, PATIENTS, FINDINGS, replicates=20, seed=4)
+    naive = naive.set_index(["protocol", "metric"])
+    for row in table.to_dict("records"):
+        for mean, text in comparison.MEANS.items():
+            wanted = naive.loc[(row["protocol"], f"auroc_{mean}")]
+            assert row[text] == comparison.difference(wanted.difference, wanted.low, wanted.high)
+
+
+def test_a_reader_who_does_not_look_is_evaluated_over_the_patients_and_draws_asked_for(monkeypatch):
+    asked = []
+    monkeypatch.setattr(comparison, "evaluate", lambda *given, **options: asked.append((given, options)))
+    train = np.array([[1, 0, 0, 1], [1, 1, 0, 0], [0, 0, 0, 0], [1, 0, 0, 0]])  # the first shows an unseen finding
+    comparison.always_the_most_frequent(LABELS, train, FINDINGS, PATIENTS, replicates=7, seed=3)
+    (((labels, scores, patients, findings), options),) = asked
+    assert labels is LABELS and patients is PATIENTS and findings is FINDINGS
+    assert options == {"replicates": 7, "seed": 3}
+    np.testing.assert_allclose(scores, np.tile([2 / 3, 1 / 3, -1, -1], (200, 1)))

@@ -195,3 +195,52 @@ def test_at_one_size_alone(parts):
 def test_the_command_ends_in_one_sentence(as_command):
     assert as_command("cmdml.study.default_split", "fantom", "/r").startswith(
         "default split stopped. unknown profile 'fantom'")
+
+
+def test_every_seed_has_a_head_of_its_own_and_a_closed_form_the_setting_that_it_chose(profile, films, monkeypatch):
+    asked = []
+
+    class Made:
+        def __init__(self, rotation, method, quadruple):
+            assert quadruple == 0
+            self.about = rotation.design, method
+
+        def choose(self):
+            asked.append((*self.about, "choose"))
+            return {"ridge": self.about[0]}, []
+
+        def __call__(self, cell, setting, rows):
+            assert (rows == cell.test).all() and cell.at == 0
+            asked.append((*self.about, setting))
+            return np.full((len(rows), 2), self.about[0])
+
+    monkeypatch.setattr(default_split, "Scorer", Made)
+    rotations = [rotation_of(profile, films, seed) for seed in (4, 2)]
+    scores, setting = scored_by(rotations, "focused")
+    assert scores[:, 0, 0].tolist() == [4, 2] and setting == {}
+    assert asked == [(4, "focused", {}), (2, "focused", {})]
+    asked.clear()
+    scores, setting = scored_by(rotations, "eszsl")
+    assert scores[:, 0, 0].tolist() == [4] and setting == {"ridge": 4}
+    assert asked == [(4, "eszsl", "choose"), (4, "eszsl", {"ridge": 4})]
+
+
+def test_intervals_of_means_and_of_few_films_are_those_of_drawn_patients():
+    """S and H of single films, over two seeds, by hand."""
+    rng, n = np.random.default_rng(5), 900
+    labels = np.eye(len(KEYS), dtype=np.uint8)[rng.integers(len(KEYS), size=n)] * (rng.random((n, 1)) < 0.8)
+    labels = labels.astype(np.uint8)
+    scores, patients, findings = rng.normal(size=(2, n, len(KEYS))) + labels, rng.permutation(n) // 2, split_findings(
+        KEYS, "default")  # fmt: skip
+    table = pd.DataFrame(rows_of(labels, scores, patients, findings, 6)).set_index(["protocol", "metric"])
+    weights, unit = bootstrap_weights(patients, 6, 0)
+    keep, draws = labels.sum(1) == 1, {"S": [], "U": [], "H": []}
+    for times in weights[1:]:
+        auroc = np.array([[roc_auc_score(labels[keep, c], one[keep, c], sample_weight=times[unit][keep])
+                           for c in range(len(KEYS))] for one in scores])  # fmt: skip
+        s, u = auroc[:, findings.seen_mask].mean(1), auroc[:, findings.unseen_mask].mean(1)
+        for metric, value in {"S": s, "U": u, "H": 2 * s * u / (s + u)}.items():
+            draws[metric].append(value.mean())
+    for metric, values in draws.items():
+        row = table.loc[("single", metric)]
+        np.testing.assert_allclose([row.low, row.high], np.quantile(values, [0.025, 0.975]), atol=1e-9)

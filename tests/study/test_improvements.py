@@ -89,3 +89,14 @@ def test_the_line_for_the_readme(variants):
     text = improvements.in_one_line(variants)
     assert text.startswith("Of 4 variants of the model") and "*linear, sees ridge scores* came first" in text
     assert "design 101 its U is 0.530 (0.520–0.540), +0.020 (+0.005 to +0.035) over illness alone" in text
+
+
+def test_a_test_is_read_of_its_stratum_in_whatever_order_its_rows_stand(variants):
+    """Within source × view the variant's U is another number, and its rows come first."""
+    test = variants["test"].copy()
+    test.loc[(test.method == "a") & (test.stratum == "source_view"), ["value", "low", "high"]] = 0.8, 0.7, 0.9
+    variants["test"] = test.iloc[::-1].reset_index(drop=True)
+    assert "its U is 0.530 (0.520–0.540), +0.020 (+0.005 to" in improvements.in_one_line(variants)
+    own, illness, *_ = improvements.tested(variants).splitlines()
+    assert "U 0.530 (0.520–0.540)." in own and "illness alone: +0.020 (" in illness
+    assert "Within source × view −0.010 (−0.025 to +0.005); the interval includes 0" in illness

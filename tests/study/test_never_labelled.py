@@ -1,11 +1,16 @@
 """Findings that no film was labelled with: by which model and which signs, on which films, beside what controls."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from sklearn.metrics import roc_auc_score
 
+from cmdml.evaluation.metrics import bootstrap_weights
 from cmdml.findings import KEYS, load_attributes
+from cmdml.semantics import signs_vector
 from cmdml.study import never_labelled
 from cmdml.study.never_labelled import PROPERTIES, SIGNS, NeverScorer, truth_of
 from cmdml.study.never_labelled import never_labelled as never
@@ -107,3 +112,62 @@ def test_a_finding_that_nobody_looked_for_has_no_rows(rotation_profile, root, tm
     (tmp_path / "labels_cxr_lt.csv").write_bytes((root / "labels_cxr_lt.csv").read_bytes())
     table = never(rotation_profile, tmp_path, methods=("eszsl",))
     assert set(table["finding"]) == set(SIGNS) - {"Fracture"}
+
+
+@pytest.mark.parametrize("semantics", ["signs_text", "signs"])
+def test_further_findings_are_told_as_the_fourteen_are(rotation, semantics):
+    vectors = NeverScorer(rotation, "eszsl", 0)._vectors(semantics)
+    assert torch.equal(vectors[: len(KEYS)], rotation.vectors(semantics))
+    for signs, vector in zip(SIGNS.values(), vectors[len(KEYS) :], strict=True):
+        assert torch.equal(vector, signs_vector(signs, semantics))
+
+
+def test_the_words_of_further_findings_are_read_by_the_profile_s_model(rotation, monkeypatch):
+    asked = []
+    monkeypatch.setattr(never_labelled, "signs_vector", lambda signs, semantics, *, model: asked.append(
+        (semantics, model)) or torch.zeros(3))  # fmt: skip
+    monkeypatch.setattr(Rotation, "vectors", lambda *_: torch.zeros(14, 3))
+    parameters = rotation.profile["parameters"] | {"semantic_model": "another"}
+    other = replace(rotation, profile=rotation.profile | {"parameters": parameters})
+    for one, model in ((rotation, "all-MiniLM-L6-v2"), (other, "another")):
+        assert NeverScorer(one, "eszsl", 0)._vectors("signs").shape == (17, 3)
+        assert asked[-3:] == [("signs", model)] * 3
+
+
+def test_models_are_shown_all_fourteen_findings(rotation_profile, rotation, root, monkeypatch):
+    seen = []
+
+    def scores(self):
+        seen.append((self.method, self.quadruple, self.rotation.design, self.rotation.cell(0, 0).findings.seen))
+        return np.zeros((len(rotation.films), len(SIGNS)))
+
+    monkeypatch.setattr(NeverScorer, "scores", scores)
+    two = rotation_profile | {"rotation": rotation_profile["rotation"] | {"designs": [1, 2]}}
+    table = never(two, root)
+    assert seen == [(method, 0, 1, KEYS) for method in never_labelled.METHODS]
+    assert list(table.method.unique()) == [*never_labelled.METHODS, *PROPERTIES, "age in years"]
+
+
+def test_an_unknown_age_scores_as_the_middle_one_and_properties_are_their_columns(rotation):
+    table = rotation.films.table.copy()
+    table.loc[::7, "age"] = np.nan
+    other = replace(rotation, films=replace(rotation.films, table=table))
+    found = never_labelled.property_scores(other, np.arange(len(table)) % 2.0)
+    known = table["age"].dropna()
+    np.testing.assert_array_equal(found["age in years"], np.where(table["age"].isna(), known.median(), table["age"]))
+    for name, groups in (("view", 3), ("age", 4), ("sex", 2), ("source", 3)):
+        assert len(np.unique(found[name][rotation.fold == 1])) == groups, name  # three bands of age and unknown
+    same = pd.DataFrame({"source": table["source_repo"], "score": found["source"]})[rotation.fold == 2]
+    assert (same.groupby("source").score.nunique() == 1).all()
+
+
+def test_intervals_draw_patients_as_often_as_the_profile_says(rotation_profile, rotation, root, monkeypatch):
+    asked = []
+    monkeypatch.setattr(never_labelled, "bootstrap_weights", lambda *given: asked.append(given) or
+                        bootstrap_weights(*given))  # fmt: skip
+    monkeypatch.setattr(NeverScorer, "scores", lambda self: np.zeros((len(rotation.films), len(SIGNS))))
+    never(rotation_profile, root, methods=("eszsl",))
+    patients, known = rotation.films.table["patient"].to_numpy(), pd.read_csv(root / "labels_radiologists_4.csv")
+    known = (known["in_810_PA_set"] == 1).to_numpy()
+    assert len(asked) == 2 * len(SIGNS) and {given[1:] for given in asked} == {(20, 0)}
+    assert (asked[1][0] == patients[known]).all() and (asked[3][0] == patients).all()

@@ -12,6 +12,7 @@ from conftest import make_tiny
 from sklearn.metrics import roc_auc_score
 
 from cmdml.config import TrainConfig
+from cmdml.evaluation.metrics import bootstrap_weights
 from cmdml.findings import KEYS, findings_of, load_findings, split_findings
 from cmdml.plots import own_finding as drawing
 from cmdml.prediction import own_words
@@ -260,3 +261,56 @@ def test_intervals_of_found_by_draw_patients_not_films():
     by_film = found_by(score, labels, np.arange(360), split_findings(KEYS), **asked).set_index("finding")
     widths = [(table.high - table.low)["Mass"] for table in (by_patient, by_film)]
     assert widths[0] > 2 * widths[1]  # nine equal films are one observation: sqrt(9) times wider
+
+
+def test_a_run_that_was_told_names_is_told_the_name(head, monkeypatch):
+    asked = []
+    monkeypatch.setattr(own_finding, "own_words", lambda _, *given, **named: asked.append((given, named)) or ("own",))
+    mass = replace(findings_of(["Mass"])[0], name="Mine", description="A long text.")
+    for semantics in ("name", "description", "signs", "signs_text"):
+        assert own_finding.words_of(replace(head, card=head.card | {"semantics": semantics}), mass) == "own"
+    signs = ((["Mine: " + ", ".join(mass.signs)],), {})
+    assert asked == [((), {"texts": ["Mine"]}), ((), {"texts": ["A long text."]}), signs, signs]
+
+
+def test_intervals_are_those_of_the_draws_of_the_seed(seed=5):
+    """Value, interval and gain of one scorer under every protocol, by hand."""
+    drawn, labels = made_up()
+    table = measured(drawn, replicates=15, seed=seed).set_index(["protocol", "scorer"])
+    weights, unit = bootstrap_weights(drawn.pairs.table["patient"].to_numpy(), 15, seed)
+    many, c, own = labels.sum(1), NAMES.index("Edema"), NAMES.index("Lung abscess")
+    for protocol, positive, negative in (("single", many == 0, many == 1), ("abnormal", many >= 0, many > 0),
+                                         ("all", many >= 0, many >= 0)):  # fmt: skip
+        truth, draws = np.repeat([1, 0], [positive.sum(), negative.sum()]), {c: [], own: []}
+        for times in weights[1:, unit]:
+            weight = np.concatenate([times[positive], times[negative]])
+            for column, found in draws.items():
+                score = np.concatenate([drawn.within[positive, column], drawn.without[negative, column]])
+                found.append(roc_auc_score(truth, score, sample_weight=weight))
+        row, gain = table.loc[(protocol, "Edema")], np.subtract(draws[own], draws[c])
+        np.testing.assert_allclose([row.low, row.high], np.quantile(draws[c], [0.025, 0.975]), atol=1e-9)
+        np.testing.assert_allclose([row.gain_low, row.gain_high], np.quantile(gain, [0.025, 0.975]), atol=1e-9)
+    row, higher = table.loc[("same film", "Edema")], drawn.within[:, c] > drawn.without[:, c]
+    wins = higher + 0.5 * (drawn.within[:, c] == drawn.without[:, c])
+    draws = [np.average(wins, weights=times) for times in weights[1:, unit]]
+    np.testing.assert_allclose([row.low, row.high], np.quantile(draws, [0.025, 0.975]), atol=1e-9)
+
+
+def test_found_by_draws_ill_patients_with_the_seed(seed=5):
+    rng = np.random.default_rng(2)
+    labels, patients = (rng.random((120, len(KEYS))) < 0.1).astype(np.uint8), rng.permutation(120) // 2
+    score, ill = rng.random(120), labels.any(1)
+    table = found_by(score, labels, patients, split_findings(KEYS), replicates=30, seed=seed).set_index("finding")
+    weights, unit = bootstrap_weights(patients[ill], 30, seed)
+    truth = labels[ill, KEYS.index("Mass")]
+    draws = [roc_auc_score(truth, score[ill], sample_weight=times[unit]) for times in weights[1:]]
+    np.testing.assert_allclose(table.loc["Mass", ["low", "high"]].astype(float), np.quantile(draws, [0.025, 0.975]))
+
+
+def test_never_picks_one_finding_and_keeps_the_order_of_the_scorers():
+    rows = [{"finding": f, "stratum": s, "method": m, "protocol": "all", "value": 0.5}
+            for f in ("Fracture", "Other") for s in ("source", "none")
+            for m in ("age in years", *reversed(own_finding.NEVER))]  # fmt: skip
+    found = own_finding.never(pd.DataFrame(rows), "Other")
+    assert found.method.tolist() == list(own_finding.NEVER) and set(found.stratum) == {"none"}
+    assert found.finding.tolist() == list(own_finding.NEVER.values())

@@ -38,3 +38,16 @@ def test_what_a_score_is_made_of():
 
 def test_what_was_not_compared_has_no_line():
     assert questions.against(tables(), "focused", questions.LOSSES, "CM-DML") == ""
+
+
+def test_other_strata_protocols_and_metrics_are_not_read():
+    """What must not be read stands before what must."""
+    wanted, mixed = tables(), tables()
+    for name, column in (("methods", "value"), ("paired", "difference")):
+        table = wanted[name]
+        odd = [table.assign(**{key: value, column: 0.99, "low": 0.9, "high": 1.0})
+               for key, value in (("stratum", "view"), ("protocol", "single"), ("metric", "S"))]
+        mixed[name] = pd.concat([*odd, table], ignore_index=True)
+    assert questions.made_of(mixed) == questions.made_of(wanted)
+    assert questions.gap(mixed, "focused", "mean_of_seen", "view").difference == 0.99
+    assert questions.gap(mixed, "source", "focused", protocol="single").difference == 0.99

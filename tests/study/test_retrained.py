@@ -88,6 +88,22 @@ def test_tables_say_what_was_reached_and_a_second_call_trains_nothing(profile):
     assert len(asked) == 10
 
 
+def test_the_first_design_of_several_and_the_seconds_of_each_order(profile, monkeypatch):
+    made, asked, at = profile
+    plan = made["rotation"] | {"designs": [2, 1]}
+    monkeypatch.setattr(run, "load_profile", lambda name: made | {"rotation": plan})
+    kept = retrained.kept
+    monkeypatch.setattr(retrained, "kept", lambda given, k: kept(given, k) | {
+        "seconds": 1.26 * k, "commit": f"c{k % 2}", "dirty": k == 3})  # fmt: skip
+    folder = retrained.main("made")
+    about, each = manifest_of(folder), pd.read_csv(folder / "each.csv")
+    assert asked == orders(KEYS, 4, "free", 2).tolist() and about["seed"] == 2
+    assert (at / "runs/rotation/2/retrained/0.json").is_file()
+    assert pd.read_csv(folder / "permutation.csv").design.tolist() == [2]
+    assert each["seconds"].tolist() == [0, 1.3, 2.5, 3.8, 5.0]
+    assert about["run_commits"] == ["c0", "c1"] and about["run_dirty"] is True
+
+
 def test_one_that_was_edited_is_refused(profile):
     made, asked, at = profile
     retrained.main("made")

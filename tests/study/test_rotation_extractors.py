@@ -185,3 +185,12 @@ def test_a_single_linear_map_has_no_layer_before_its_last_and_two_hidden_layers_
     model = build_model(TrainConfig(backbone="small_cnn", hidden=[5, 7]), vectors)
     layers = [*model.visual_regression]
     assert headless(model).features == 7 and [*model.visual_extractor.net][1:] == layers[:-1]
+
+
+def test_what_a_network_is_told_without_effect_is_refused_and_what_it_inherits_is_not(drawn):
+    inherits = drawn | {"parameters": drawn["parameters"] | {"gamma": 3.0}}
+    assert config_of(inherits, 3)[0].objective == "bce"
+    plan = drawn["rotation"]
+    own = plan["extractor"] | {"parameters": plan["extractor"]["parameters"] | {"gamma": 3.0}}
+    with pytest.raises(ValueError, match="objective bce does not use gamma"):
+        config_of(drawn | {"rotation": plan | {"extractor": own}}, 3)

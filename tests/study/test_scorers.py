@@ -312,3 +312,17 @@ def test_mean_auroc_counts_a_finding_of_one_film_and_none_of_no_film():
     assert mean_auroc(labels, scores) == 0.5 and mean_auroc(labels[:, :1], scores[:, :1]) == 0.5
     assert mean_auroc(labels[:, [0, 2]], scores[:, [0, 0]]) == (0.5 + 0.5) / 2
     assert mean_auroc(labels[:, [0]], -labels[:, [0]]) == 0
+
+
+def test_what_a_method_sets_without_effect_is_refused_and_what_it_inherits_is_not(rotation, monkeypatch):
+    cell, plan, given = rotation.cell(QUADRUPLE, 0), rotation.profile["rotation"], []
+    rows = np.arange(len(rotation.films))
+    done = SimpleNamespace(embeddings={"index": rows, "scores": np.zeros((len(rows), len(KEYS)))})
+    monkeypatch.setattr(scorers, "fit", lambda parts, vectors, config, *_, **__: given.append(config) or done)
+    methods = {"focused": {"objective": "bce"}, "odd": {"objective": "bce", "gamma": 3.0}}
+    trained = plan["trained"] | {"methods": methods, "parameters": {"gamma": 3.0}}
+    other = replace(rotation, profile=rotation.profile | {"rotation": plan | {"trained": trained}})
+    Scorer(other, "focused", QUADRUPLE)(cell, {}, cell.test)
+    assert given[0].objective == "bce"
+    with pytest.raises(ValueError, match="objective bce does not use gamma"):
+        Scorer(other, "odd", QUADRUPLE)(cell, {}, cell.test)

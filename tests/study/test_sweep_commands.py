@@ -78,6 +78,20 @@ def test_a_run_that_chooses_a_rate_has_no_tables(made):
     assert given[1][1].lr == 0.25 and len(given) == 2 and [path.name for path in out.iterdir()] == ["manifest.json"]
 
 
+def test_what_a_method_and_a_person_set_is_held_against_its_objective(made):
+    """Inherited parameters without effect are dropped and named; one that somebody set is refused."""
+    profile, where, given = made
+    profile["sweep"]["methods"]["bce"] = {"objective": "bce"}
+    out = sweep.train(profile, "bce", "default", 5)
+    _, dropped = plan.training_config(plan.settings(profile, "bce", 5))
+    assert json.loads((out / "manifest.json").read_text())["dropped"] == dropped and "gamma" in dropped
+    profile["sweep"]["methods"]["odd"] = {"objective": "bce", "gamma": 2.0}
+    with pytest.raises(ValueError, match="objective bce does not use gamma"):
+        sweep.train(profile, "odd", "default", 5)
+    with pytest.raises(ValueError, match="objective bce does not use alpha"):
+        sweep.train(profile | {"given": ["alpha"]}, "bce", "default", 5)
+
+
 def test_the_commands_do_their_own_work(as_command, monkeypatch, capsys, tmp_path):
     write_json(tmp_path / "manifest.json", sealed({"missing": ["bce/default-1", "bce/random-0"], "files": {}}))
     profile, asked = run.load_profile("smoke"), []

@@ -321,3 +321,30 @@ def test_pairs_have_the_studys_own_first():
         ("bce", "ranking"), ("euclidean", "ranking"), ("bce", "euclidean"), ("ranking", "euclidean"),
     ]  # fmt: skip
     assert _pairs(["bce", "ale"]) == [] and _pairs(["signs"]) == []
+
+
+def test_a_run_of_changed_code_is_told_and_remembered(ran, tmp_path):
+    """Dirty or not and by which commits: of the runs that are gathered, and of those whose rows stay."""
+    out, profile = tmp_path / "out", copied(ran, tmp_path / "a", [])
+    finish(profile, ("signs", "default", 0), dirty=True, commit="of before")
+    for one in RUNS[:2]:
+        finish(profile, one)
+    about = read(collect(profile, out, replicates=5)).about
+    assert about["run_dirty"] is True and about["run_commits"] == ["c0", "c1", "of before"]
+    about = read(collect(copied(ran, tmp_path / "b", RUNS[:2]), out, replicates=5)).about
+    assert about["run_dirty"] is True and about["run_commits"] == ["c0", "c1", "of before"]
+    assert about["seconds_per_run"] == 10.5  # of the runs that are there
+
+
+def test_guesses_are_drawn_with_the_run_s_seed(made, test_films):
+    rows = made.metrics.query("method == 'random' and protocol == 'all' and metric == 'auroc_U' and split == 'default'")
+    for seed in (0, 1):
+        scores = random_scores((len(test_films.rows), len(KEYS)), seed)
+        wanted = value_of(test_films, scores, findings_in("default", seed), "all", "auroc_U")
+        assert rows[rows.seed == seed].value.item() == pytest.approx(wanted, rel=1e-4)
+
+
+def test_folders_of_the_machine_are_no_parameters(ran, tmp_path):
+    profile = copied(ran, tmp_path, RUNS[:1])
+    profile["parameters"]["npz"] = "/home/someone/films.npz"
+    assert not {"npz", "nih_root"} & set(read(collect(profile, tmp_path / "out", replicates=5)).about["parameters"])

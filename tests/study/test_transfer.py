@@ -218,8 +218,10 @@ def test_children_are_prepared_at_each_size_and_compared_with_adults_of_that_siz
     assert out == "data/results/transfer-kermany" and about["adults"] == sizes and about["seed"] == [5, 1, 4]
     rows = tables["transfer"].astype(object).where(tables["transfer"].notna(), None)
     assert list(rows.itertuples(index=False, name=None)) == [("file", None), *sizes.items()]
-    assert about["adults_with_pneumonia"]["224 px"] == adults.table["Pneumonia"].sum()
-    assert about["data_sha256"]["224 px"] == "children" and about["adults_sha256"]["224 px"] == adults.card["sha256"]
+    ill = {"224 px": adults.table["Pneumonia"].sum(), "64 px": adults.table["Pneumonia"][small].sum()}
+    assert about["adults_with_pneumonia"] == {size: ill[size] for size in sizes} and ill["64 px"] < ill["224 px"]
+    assert about["data_sha256"] == dict.fromkeys(sizes, "children") and about["profile"] == "made"
+    assert about["adults_sha256"] == dict.fromkeys(sizes, adults.card["sha256"])
     assert about["command"].endswith("made KERMANY_ROOT NIH_ROOT" if nih_root else "made KERMANY_ROOT")
     assert "npz" not in about["parameters"] and about["warnings"] == list(transfer.kermany.WARNINGS)
 

@@ -154,3 +154,13 @@ def test_tables_are_made_of_the_labels_that_are_there(parts, scores, tmp_path):
 
 def test_the_command_ends_in_one_sentence(as_command):
     assert as_command("cmdml.study.truth", "fantom", "/r").startswith("truth stopped. unknown profile 'fantom'")
+
+
+def test_means_and_gains_are_over_the_draws_of_patients(scores):
+    """The interval of a gain is that of the difference draw by draw, not of the two ends."""
+    rows = pd.DataFrame(judged(scores, scores.labels, np.ones(len(scores.films), bool), [3], ("all",), ("none",)))
+    row = rows[(rows.method == "eszsl") & (rows.finding == KEYS[3])].iloc[0]
+    values, _ = scores.cells("all", "none")
+    mine, ill = (values[ONLY.index(m)][scores.finding == 3].astype(float).mean(0) for m in ("eszsl", "mean_of_seen"))
+    ends = [*np.quantile(mine[1:], [0.025, 0.975]), *np.quantile((mine - ill)[1:], [0.025, 0.975])]
+    np.testing.assert_allclose(row[["low", "high", "gain_low", "gain_high"]].astype(float), ends, atol=1e-6)

@@ -226,3 +226,8 @@ def test_the_hidden_layer_of_a_plain_head_is_its_own_trained_with_cross_entropy(
     np.testing.assert_allclose(scorer._seen_by(cell).pixels, wanted, atol=1e-5)
     assert scorer._seen_by(cell).pixels.dtype == np.float32
     assert VariantScorer(rotation, {"see": "ridge"}, QUADRUPLE)._seen_by(cell).pixels.dtype == np.float32
+
+
+def test_a_change_without_effect_is_refused(rotation, cell):
+    with pytest.raises(ValueError, match="objective bce does not use gamma"):
+        scored(rotation, cell, {"objective": "bce", "gamma": 3.0})

@@ -7,6 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from cmdml.evaluation.metrics import bootstrap_weights
+from cmdml.evaluation.strata import stratified_auroc
 from cmdml.study import variants_tables
 from cmdml.study.rotation import Rotation
 from cmdml.study.variants_tables import RIVALS, compared, effects, main, ranked, tried
@@ -209,3 +211,42 @@ def test_the_command_refuses_what_it_does_not_know(command, profile):
         profile["rotation"] = rotation
         with pytest.raises(ValueError, match=r"^profile made has no rotation\.improvements: see profiles/nih-mini"):
             main("rank", "made")
+
+
+def test_intervals_are_those_of_drawn_patients(rotation, made):
+    """U by hand, and the difference draw by draw."""
+    few = Rotation(rotation.profile, 1, rotation.films, rotation.sets[:1], rotation.fold)
+    rows = pd.DataFrame(compared(few, {name: scores[:1] for name, scores in made.items()}, "mine", 30))
+    row = rows.set_index(["method", "protocol", "stratum", "metric"]).loc[("noise", "abnormal", "none", "U")]
+    patients, labels = rotation.films.table["patient"].to_numpy(), rotation.films.labels
+    weights, unit = bootstrap_weights(patients, 30, 0)
+    keep, draws = labels.any(1), {}
+    for name, scores in made.items():
+        each = [stratified_auroc(labels[keep, c], scores[0, keep, c][:, None], rotation.fold[keep], weights,
+                                 unit[keep])[0][1:, 0] for c in rotation.sets[0]]  # fmt: skip
+        draws[name] = np.mean(each, axis=0)
+    wanted = [*np.quantile(draws["noise"], [0.025, 0.975]),
+              *np.quantile(draws["mine"] - draws["noise"], [0.025, 0.975])]  # fmt: skip
+    found = row[["low", "high", "minus_low", "minus_high"]].astype(float)
+    np.testing.assert_allclose(found, wanted, atol=1e-9)
+
+
+def test_other_films_are_tried_anew(profile, asked, rotation, monkeypatch):
+    tried(profile, "linear")
+    asked.clear()
+    films = replace(rotation.films, card=rotation.films.card | {"sha256": "another"})
+    other, cells = replace(rotation, films=films), variants_tables.cells_of(profile)[1]
+    monkeypatch.setattr(variants_tables, "cells_of", lambda _: (other, cells))
+    tried(profile, "linear")
+    assert len(asked) == 2
+
+
+def test_the_manifest_says_what_was_asked_and_of_which_films(command, profile, rotation):
+    for task in ("rank", "test"):
+        main(task, "made")
+        about = command[-1][2]
+        assert about["command"] == f"python -m cmdml.study.variants_tables {task} made" and about["profile"] == "made"
+        assert about["improvements"] == profile["rotation"]["improvements"] and about["parameters"] == {"seed": 0}
+        assert about["radiographs"].card["sha256"] == rotation.films.card["sha256"]
+    assert set(about) == {"profile", "started", "first", "improvements", "seed", "command", "parameters", "radiographs",
+                          "seconds"}  # fmt: skip

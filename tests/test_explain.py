@@ -1,12 +1,15 @@
 """Heat maps: occlusion against a loop, Grad-CAM against its formula, and the picture of them."""
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 from film_files import phantoms
 from PIL import Image
 
-from cmdml import predict
+from cmdml import explain, predict
 from cmdml.explain import OneScore, heat, peak, write_heatmap
 from cmdml.findings import KEYS
 
@@ -81,3 +84,47 @@ def test_whatever_its_name_the_picture_is_a_png(head, film, tmp_path, name):
     with Image.open(out) as picture:
         assert picture.format == "PNG"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", name]
+
+
+def test_a_head_without_a_normal_film_hides_places_by_the_mean_of_their_neighbourhood(head, film, monkeypatch):
+    image = torch.from_numpy(film.astype(np.float32))[None, None] / 255
+    bare = replace(head, reference={k: v for k, v in head.reference.items() if k != "normal_film"})
+    found = explain._unremarkable(bare, image)[0, 0].numpy()
+    assert found.shape == (64, 64)
+    for y, x in ((0, 0), (30, 5), (63, 40)):  # 17 px wide, cut off at the edges
+        near = film[max(y - 8, 0) : y + 9, max(x - 8, 0) : x + 9] / 255
+        assert found[y, x] == pytest.approx(near.mean(), abs=1e-5)
+
+
+def test_a_picture_is_of_the_film_the_finding_and_the_method_that_were_asked(head, tmp_path, monkeypatch):
+    large, asked = phantoms(2, 128)[1], []
+    Image.fromarray(large[:100]).save(tmp_path / "a.png")
+    found = predict(tmp_path / "a.png", head, findings=["Mine: round, opacity"])
+    monkeypatch.setattr(explain, "heat", lambda *given: asked.append(given) or np.zeros((64, 64), np.float32))
+    drawn, blank = [], SimpleNamespace(savefig=lambda beside, **options: beside.write_bytes(b"a picture"))
+    monkeypatch.setattr(explain, "_figure", lambda *given: drawn.append(given) or blank)
+    vectors = {"Pleural_Thickening": head.model.semantic_vectors[KEYS.index("Pleural_Thickening")],
+               "Mine": found.own[0].vector}  # fmt: skip
+    for (finding, vector), method in zip(vectors.items(), ("gradcam", "occlusion"), strict=True):
+        write_heatmap(found, tmp_path / "a.png", finding, tmp_path / "b.png", method)
+        used, pixels, told, how = asked[-1]
+        assert used is head and torch.equal(told, vector) and how == method
+        np.testing.assert_array_equal(pixels, explain.read_film(tmp_path / "a.png", 64).pixels)
+        shown, heat_map, title, means = drawn[-1]
+        assert shown.shape == (128, 128) and np.array_equal(shown[14:114], large[:100]) and heat_map.shape == (64, 64)
+        assert title.startswith(finding.replace("_", " ")) and f"({method})" in title and means == explain.MEANS[method]
+    write_heatmap(found, tmp_path / "a.png", "Mass", tmp_path / "b.png")
+    assert asked[-1][3] == "occlusion"
+
+
+def test_the_film_lies_under_a_map_that_is_warm_where_the_score_is_raised():
+    film, found = np.full((8, 8), 90, np.uint8), np.zeros((8, 8), np.float32)
+    found[1, 2], found[5, 6] = 0.5, -0.25
+    left, right = explain._figure(film, found, "a title", "what it means").axes[:2]
+    assert len(left.images) == 1 and len(right.images) == 2
+    for ax in (left, right):
+        assert ax.images[0].get_clim() == (0, 255) and np.array_equal(ax.images[0].get_array(), film)
+    warm = right.images[1]
+    assert warm.get_clim() == (-0.5, 0.5) and warm.get_cmap().name == "RdBu_r"
+    np.testing.assert_array_equal(warm.get_array(), found)
+    np.testing.assert_allclose(warm.get_alpha(), np.abs(found) / 0.5 * 0.6, atol=1e-6)

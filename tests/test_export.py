@@ -37,6 +37,7 @@ def test_onnxruntime_agrees_with_torch_on_two_hundred_films(tmp_path):
     about = session.get_modelmeta().custom_metadata_map
     assert json.loads(about["findings"]) == list(head.findings.keys) and about["notice"] == "not a medical device"
     assert json.loads(about["unseen"]) == list(head.findings.unseen) and about["size"] == "64"
+    assert about["run"] == head.card["name"]
     assert [path.name for path in tmp_path.iterdir()] == ["phantom.onnx"]  # no weights beside it
     with pytest.raises(ValueError, match="ends in .onnx"):
         export_onnx(head, tmp_path / "phantom.txt")

@@ -276,3 +276,18 @@ def test_the_provenance_tells_weights_and_seed(films):
     assert about["weights"] == "imagenet" and about["seed"] is None
     assert about["weights_sha256"] == state_sha256(extractor.state_dict())  # pinned for one backbone only
     assert module.provenance(extractor, "efficientnet_lite0", "imagenet", 0)["weights_sha256"] == WEIGHTS_SHA256
+
+
+def test_a_job_of_its_own_is_told_all_it_needs(films, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(module, "extract", lambda radiographs, folder, **options: asked.append(
+        (radiographs.folder, folder, options)))  # fmt: skip
+    module.main(str(films.folder), str(tmp_path), "efficientnet_lite0", "imagenet", "1/4")
+    module.main(str(films.folder), str(tmp_path), "resnet18")
+    options = {"backbone": "efficientnet_lite0", "weights": "imagenet", "shard": (1, 4)}
+    assert asked == [(films.folder, tmp_path / "efficientnet_lite0-imagenet", options),
+                     (films.folder, tmp_path / "resnet18-random", {"backbone": "resnet18", "weights": "",
+                                                                   "shard": None})]  # fmt: skip
+    for shard in ("1", "a/4", "1/4/2", "-1/4"):
+        with pytest.raises(ValueError, match="expected part and number of parts, such as 0/4"):
+            module.main(str(films.folder), str(tmp_path), "small_cnn", "", shard)

@@ -99,6 +99,17 @@ def test_dicom_tags_that_say_it_is_no_frontal_film(film, tmp_path):
     assert not read_film(dicom(tmp_path / "c.dcm", film, bits=8, Modality="DX", ViewPosition="PA"), 64).warnings
 
 
+@pytest.mark.parametrize(("tag", "value", "warned"), [
+    *(("ViewPosition", view, True) for view in ("LL", "RL", "LATERAL", "LLD", "RLD", "ll")),
+    *(("ViewPosition", view, False) for view in ("", "PA", "AP")),
+    *(("Modality", kind, False) for kind in ("", "CR", "DX", "DR", "RG", "OT", "SC")),
+    *(("Modality", kind, True) for kind in ("CT", "MR", "US", "MG")),
+])  # fmt: skip
+def test_each_tag_is_told_from_those_that_do_no_harm(film, tmp_path, tag, value, warned):
+    read = read_film(dicom(tmp_path / "a.dcm", film, bits=8, **{tag: value}), 64)
+    assert bool(read.warnings) == warned and all(value.upper() in sentence for sentence in read.warnings)
+
+
 def test_dicom_without_pydicom_is_a_sentence(film, tmp_path, monkeypatch):
     path = dicom(tmp_path / "a.dcm", film, bits=8)
     monkeypatch.setitem(sys.modules, "pydicom", None)

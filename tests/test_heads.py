@@ -18,6 +18,7 @@ from cmdml.familiar import Familiar
 from cmdml.files import SEAL, seal
 from cmdml.findings import KEYS, load_attributes, split_findings
 from cmdml.heads import FILES, FORMAT, load_head, make_head
+from cmdml.semantics import attribute_sentences
 
 FINDINGS = split_findings(KEYS)
 TOLD = {"semantics": "signs", "semantic_model": "", "name": "mine"}
@@ -133,11 +134,22 @@ def test_words_of_one_s_own_have_the_vectors_of_the_run(head, monkeypatch):
     assert torch.equal(head.reference["attributes"], torch.eye(len(load_attributes())))
     assert "centre" not in head.reference
     told = torch.randn(len(load_attributes()), 5, generator=torch.Generator().manual_seed(0))
-    monkeypatch.setattr(heads, "text_vectors", lambda sentences, model: told)
+    asked = []
+    monkeypatch.setattr(heads, "text_vectors", lambda *given: asked.append(given) or told)
     made = heads.words_reference("signs_text", "a model")
     torch.testing.assert_close(made["centre"], told.mean(0))
     torch.testing.assert_close(made["attributes"], told - told.mean(0))
+    assert asked == [(list(attribute_sentences().values()), "a model")]
     assert heads.words_reference("description", "a model") == {}
+
+
+def test_what_the_run_was_told_goes_into_its_head(run, tiny, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(heads, "words_reference", lambda *given: asked.append(given) or {"attributes": torch.eye(3)})
+    made = make_head(run, tiny, tmp_path, semantics="signs_text", semantic_model="some/model", name="other")
+    assert asked == [("signs_text", "some/model")] and torch.equal(made.reference["attributes"], torch.eye(3))
+    assert (made.card["semantics"], made.card["semantic_model"], made.card["name"]) == (
+        "signs_text", "some/model", "other")  # fmt: skip
 
 
 def test_what_does_not_fit_is_refused(run, tiny, tmp_path):

@@ -213,3 +213,21 @@ def test_an_extraction_is_handed_to_all_processes_and_its_features_returned(monk
     ((job_, devices, nodes),) = told
     assert job_ == {"radiographs": "films", "features": "features", "options": {"backbone": "b"}}
     assert (devices, nodes) == (2, 3)
+
+
+@pytest.mark.parametrize(("device", "local", "wanted"), [("cuda", "3", "cuda:3"), ("cuda", None, "cuda:0"),
+                                                         ("cpu", "3", "cpu")])  # fmt: skip
+def test_a_process_extracts_its_own_part_on_its_own_device(films, monkeypatch, capsys, device, local, wanted):
+    done, places = [], []
+    team = SimpleNamespace(rank=2, size=4, wait=lambda: done.append("waited"))
+    monkeypatch.setattr(launch, "join", lambda *given: places.append(given) or team)
+    monkeypatch.setattr(launch.features, "extract", lambda radiographs, folder, **options: done.append(
+        (radiographs.folder, folder, options)))  # fmt: skip
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    if local:
+        monkeypatch.setenv("LOCAL_RANK", local)
+    told = {"radiographs": str(films.folder), "features": "there", "options": {"device": device, "seed": 5}}
+    launch.main(json.dumps(told))
+    options = {"progress": False, "device": wanted, "seed": 5, "shard": (2, 4)}
+    assert done == [(films.folder, "there", options), "waited"] and places[0][0] == "cpu"
+    assert capsys.readouterr().out == "part 2 of 4 is done\n"

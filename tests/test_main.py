@@ -4,6 +4,7 @@ import io
 import json
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -115,3 +116,78 @@ def test_export_copies_a_head(tmp_path):
 def test_the_module_is_the_command_and_calls_itself_so():
     done = subprocess.run([sys.executable, "-m", "cmdml", "--help"], capture_output=True, text=True)
     assert done.returncode == 0 and "Usage: cmdml " in done.stdout
+
+
+@pytest.fixture
+def asked(monkeypatch, tmp_path):
+    """What the scoring was asked, and an answer of two films with two warnings each."""
+    given = SimpleNamespace(predict=[], heatmap=[], run=[])
+    head = SimpleNamespace(card={"name": "made", "data": {"title": "Made films"}})
+    films = tuple(SimpleNamespace(path=tmp_path / name, warnings=(f"{name} odd", f"{name} strange"))
+                  for name in ("a.png", "b.png"))  # fmt: skip
+
+    class Done(SimpleNamespace):
+        def ranked(self, film):
+            assert film is films[0]
+            return [{"finding": "Hernia"}, {"finding": "Mass"}]
+
+    done = Done(films=films, names=KEYS, failed=(), set_aside=4, table=pd.DataFrame({"film": ["x"], "score": [0.5]}),
+                to_dict=lambda: {"plain": "ä"})  # fmt: skip
+    monkeypatch.setattr("cmdml.runs.open_run", lambda run: given.run.append(run) or head)
+    monkeypatch.setattr("cmdml.prediction.predict", lambda *words, **options: given.predict.append(
+        (words, options)) or done)  # fmt: skip
+    monkeypatch.setattr("cmdml.explain.write_heatmap", lambda *words: given.heatmap.append(words) or words[-1])
+    given.done, given.head = done, head
+    (tmp_path / "a.png").write_text("x")
+    return given
+
+
+def test_every_word_of_the_command_reaches_the_scoring(asked, tmp_path):
+    words = ("--finding", "A: round", "--finding", "B: focal", "--signs", "opacity", "--text", "one", "--text", "two")
+    done = cmdml("predict", tmp_path / "a.png", tmp_path / "b.png", "--run", "mine", *words, "--csv", "-")
+    assert done.exit_code == 0 and done.stdout == "film,score\nx,0.5\n"
+    assert cmdml("predict", tmp_path / "a.png", "--json").stdout == '{\n "plain": "ä"\n}\n'
+    films = [tmp_path / "a.png", tmp_path / "b.png"]
+    told = {"findings": ["A: round", "B: focal"], "signs": "opacity", "texts": ["one", "two"], "progress": True}
+    none = {"findings": (), "signs": "", "texts": (), "progress": True}
+    assert asked.predict == [((films, asked.head), told), ((films[:1], asked.head), none)]
+    assert asked.run == ["mine", None]
+    said = done.stderr.splitlines()
+    for film in films:  # what makes a score doubtful is said beside the table, of every film
+        for word in ("odd", "strange"):
+            assert f"cmdml: {film}: {film.name} {word}" in said
+    assert "cmdml: 4 files of the folders are no images and were left aside" in said
+    assert len(said) == 5  # none more: a run was named
+
+
+def test_the_heat_map_is_of_the_first_finding_or_of_the_one_that_is_named(asked, tmp_path):
+    for where, finding in (((), "Hernia"), (("--where", "pleural thickening"), "Pleural_Thickening")):
+        done = cmdml("predict", tmp_path / "a.png", "--heatmap", tmp_path / "h.png", *where, "--json")
+        assert done.exit_code == 0 and finding in done.stderr
+        assert asked.heatmap.pop() == (asked.done, tmp_path / "a.png", finding, tmp_path / "h.png")
+    for films in ((tmp_path,), (tmp_path / "a.png", tmp_path / "b.png")):
+        assert cmdml("predict", *films, "--heatmap", tmp_path / "h.png").exit_code == 2
+    assert cmdml("predict", tmp_path / "a.png", "--json", "--csv", "-").exit_code == 2 and not asked.heatmap
+
+
+def test_a_film_that_could_not_be_read_is_said_and_the_others_are_scored(asked, tmp_path):
+    asked.done.failed = ((tmp_path / "c.png", "no film"), (tmp_path / "d.png", f"{tmp_path / 'd.png'} is none"))
+    done = cmdml("predict", tmp_path / "a.png", "--run", "mine", "--csv", tmp_path / "t.csv", "--json")
+    assert done.exit_code == 1 and json.loads(done.stdout) == {"plain": "ä"}
+    assert (tmp_path / "t.csv").read_text() == "film,score\nx,0.5\n"
+    said = done.stderr.splitlines()
+    assert f"cmdml: {tmp_path / 'c.png'}: no film" in said and f"cmdml: {tmp_path / 'd.png'} is none" in said
+    assert f"cmdml: {tmp_path / 't.csv'}: 2 films" in said
+
+
+def test_export_writes_one_file_or_the_folder(asked, tmp_path, monkeypatch):
+    (tmp_path / "one.onnx").write_bytes(bytes(1_230_000))
+    (tmp_path / "many").mkdir()
+    for name in "ab":
+        (tmp_path / "many" / name).write_bytes(bytes(500_000))
+    called = []
+    for kind in ("export_onnx", "copy_head"):
+        monkeypatch.setattr(f"cmdml.export.{kind}", lambda head, out, kind=kind: called.append((kind, head)) or out)
+    assert "1.23 MB" in cmdml("export", "mine", tmp_path / "one.onnx", "--onnx").stdout
+    assert "1.00 MB" in cmdml("export", "other", tmp_path / "many").stdout
+    assert called == [("export_onnx", asked.head), ("copy_head", asked.head)] and asked.run == ["mine", "other"]

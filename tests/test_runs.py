@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import pytest
 from conftest import make_tiny, make_training
@@ -132,3 +133,34 @@ def test_films_are_looked_for_in_the_folders_above_and_where_the_manifest_says(r
     assert runs._films_of(training, {"run_dir": "."}).folder == tmp_path / "a/radiographs"
     with pytest.raises(FileNotFoundError):
         runs._films_of(training, asked)
+
+
+def test_a_head_is_made_of_what_the_manifest_says_and_the_films_beside_it(run, monkeypatch):
+    file, asked = run / "training/manifest.json", []
+    told = {"semantics": "description", "semantic_model": "some/model", "profile": "mine", "run_dir": "runs/none"}
+    file.write_text(json.dumps({"parameters": told}))
+    monkeypatch.setattr(runs, "make_head", lambda *given, **about: asked.append((given, about)))
+    open_run(run)
+    (((training, data, folder), about),) = asked
+    assert (training, folder) == (run / "training", run / "training/head") and data.folder == run / "radiographs"
+    mark = {"training_seal": sha256(run / "training" / SEAL), "command": f"cmdml predict --run {run / 'training'}"}
+    assert about == {"semantics": "description", "semantic_model": "some/model", "name": "mine", "about": mark}
+
+
+@pytest.mark.parametrize(("weights", "at"), [("imagenet", "resnet18-imagenet"), ("", "resnet18-random"),
+                                             ("imagenet", "")])  # fmt: skip
+def test_features_are_looked_for_under_their_backbone_and_weights(tmp_path, monkeypatch, weights, at):
+    place = tmp_path / "features" / at
+    held = {"data_sha256": "films", "features_sha256": "mine", "config": {"tune": "frozen", "backbone": "resnet18",
+                                                                          "weights": weights}}  # fmt: skip
+    (tmp_path / "training").mkdir()
+    (tmp_path / "training/config.json").write_text(json.dumps(held))
+    cards = {place: "mine", tmp_path / "features/resnet18-other": "mine", tmp_path / "training/features": "films"}
+
+    def load(folder):
+        if folder not in cards:
+            raise FileNotFoundError
+        return SimpleNamespace(folder=folder, card={"sha256": cards[folder]})
+
+    monkeypatch.setattr(runs.FeatureSet, "load", load)
+    assert runs._films_of(tmp_path / "training", {}).folder == place

@@ -4,6 +4,7 @@ import hashlib
 import json
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -281,3 +282,60 @@ def test_the_committed_file_is_rewritten_whole(tmp_path, monkeypatch):
     assert after == before
     assert len(again) == 8 + 23 and all(torch.equal(again[text], row) for text, row in known.items())
     assert (again[FINDINGS[3].name] == -1).all()
+
+
+class Encoder:
+    """Stands for a sentence encoder: what it was asked, and rows that count the letters."""
+
+    made, asked = [], []
+
+    def __init__(self, name, **options):
+        self.made.append((name, options))
+
+    def encode(self, texts, **options):
+        self.asked.append((texts, options))
+        return torch.tensor([[len(text), 1.0] for text in texts], dtype=torch.float64)
+
+
+@pytest.mark.parametrize("allowed", [None, "0", "1"])
+@pytest.mark.parametrize("folder", [None, "/weights/here"])
+def test_an_encoder_is_local_unless_a_download_is_allowed(monkeypatch, allowed, folder):
+    monkeypatch.setitem(sys.modules, "sentence_transformers", SimpleNamespace(SentenceTransformer=Encoder))
+    monkeypatch.setattr(module, "weights_path", lambda model: folder)
+    monkeypatch.setattr(Encoder, "made", [])
+    monkeypatch.setattr(Encoder, "asked", [])
+    monkeypatch.delenv("CMDML_ALLOW_DOWNLOAD", raising=False)
+    if allowed:
+        monkeypatch.setenv("CMDML_ALLOW_DOWNLOAD", allowed)
+    found = encode(("abc", "a"), "some/model")
+    assert found.dtype == torch.float32 and found.tolist() == [[3, 1], [1, 1]]
+    assert Encoder.made == [(folder or "some/model", {"device": "cpu", "local_files_only": allowed != "1"})]
+    ((texts, options),) = Encoder.asked
+    assert texts == ["abc", "a"] and options["normalize_embeddings"] is True and not options["show_progress_bar"]
+
+
+def test_other_weights_encode_all_texts_anew_and_the_same_ones_only_what_is_new(tmp_path, monkeypatch):
+    weights, asked = tmp_path / "weights", []
+    for folder in (weights, tmp_path / "out"):
+        folder.mkdir()
+    monkeypatch.setattr(module, "SEMANTICS_DIR", tmp_path / "out")
+    monkeypatch.setattr(module, "weights_path", lambda model="all-MiniLM-L6-v2": weights)
+    monkeypatch.setattr(module, "encode", lambda texts, model: asked.append((texts, model)) or torch.eye(40)[
+        :len(texts)])  # fmt: skip
+    for n, content in ((3, b"one"), (4, b"one"), (4, b"other")):
+        (weights / "model.safetensors").write_bytes(content)
+        write_committed(findings=FINDINGS[:n])
+        assert committed()[1]["revision"] == f"sha256:{hashlib.sha256(content).hexdigest()}"
+    assert [len(texts) for texts, _ in asked] == [6 + 23, 2, 8 + 23]
+    assert asked[1] == ([FINDINGS[3].name, FINDINGS[3].description], "all-MiniLM-L6-v2")
+
+
+def test_only_texts_without_a_committed_vector_are_encoded_each_once(monkeypatch):
+    known, asked = committed()[0], []
+    monkeypatch.setattr(module, "encode", lambda texts, model: asked.append((texts, model)) or torch.arange(
+        384.0 * len(texts)).view(-1, 384))  # fmt: skip
+    name = FINDINGS[2].name
+    found = module.text_vectors(["new", name, "newer", "new"])
+    assert asked == [(["new", "newer"], "all-MiniLM-L6-v2")]
+    assert torch.equal(found[1], known[name]) and torch.equal(found[0], found[3])
+    assert found[0, 0] == 0 and found[2, 0] == 384

@@ -45,6 +45,8 @@ def test_run_directory_holds_what_later_steps_read(whole, tiny_partition):
     history, found = whole.history, whole.embeddings
     assert list(history["epoch"]) == [1, 2, 3]
     assert {"step", "seconds", "lr", "loss", "loss_positive", "loss_negative", "val_seen_auroc"} <= set(history)
+    steps = -(-len(tiny_partition.train) // CONFIG.batch_size)
+    assert history["step"].tolist() == [steps, 2 * steps, 3 * steps]
     np.testing.assert_allclose(history["loss"], history["loss_positive"] + history["loss_negative"], rtol=1e-5)
     np.testing.assert_array_equal(found["index"], np.concatenate([tiny_partition.val, tiny_partition.test]))
     m = len(found["index"])

@@ -190,7 +190,7 @@ def ranking(ax: Axes, scores: np.ndarray, truth: np.ndarray, findings: SeenUnsee
     top = np.argsort(-scores, kind="stable")[:k]
     lengths = (scores[top] - scores.min()) / max(float(np.ptp(scores)), 1e-12)
     keys = [findings.keys[i] for i in top]
-    ax.barh(range(k), lengths, color=colours(findings, keys), alpha=0.35)
+    ax.barh(range(len(top)), lengths, color=colours(findings, keys), alpha=0.35)
     for y, (i, key) in enumerate(zip(top, keys, strict=True)):
         text, weight = (f"{words(key)}  ✓", "bold") if truth[i] else (words(key), "normal")
         ax.text(0.03, y, text, va="center", fontsize=9, weight=weight)

@@ -94,7 +94,9 @@ def test_nearest_seen_is_the_loop_over_cosines_and_a_tie_goes_to_the_first():
     seen = FINDINGS.seen_index
     vectors[seen[4]] = 2 * vectors[seen[1]]  # the same direction
     vectors[FINDINGS.unseen_index[0]] = vectors[seen[1]]
+    before = scores.copy()
     got = nearest_seen(scores, vectors, FINDINGS)
+    np.testing.assert_array_equal(scores, before)  # what was given stays as it was
     for c in range(14):
         cosine = [v @ vectors[c] / np.linalg.norm(v) for v in vectors[seen]]
         source = c if c in seen else seen[cosine.index(max(cosine))]

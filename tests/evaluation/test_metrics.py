@@ -345,3 +345,61 @@ def test_reliability_keeps_ties_together_and_refuses_scores():
     assert table.observed.tolist() == [0.5]
     with pytest.raises(ValueError, match="map scores first"):
         reliability([0, 1], [-1.0, 0.2])
+
+
+def test_paired_differences_are_those_of_the_same_drawn_patients():
+    labels, a, patients = cohort(4, images=60)
+    b = np.round(a + np.random.default_rng(2).normal(scale=0.8, size=a.shape), 1)
+    table = paired_difference(labels, a, b, patients, FINDINGS, ks=(1, 4), replicates=11, seed=6)
+    assert {"precision@1", "f1@4"} <= set(table.metric) and "precision@2" not in set(table.metric)
+    keep = labels.any(1)
+    for protocol, rows in (("abnormal", keep), ("all", np.ones(60, bool))):
+        y, drawn = labels[rows], patient_multiplicities(patients[rows], 11, np.random.default_rng(6))
+        differences = []
+        for weights in [np.ones(drawn[0].shape[1]), *drawn[0]]:
+            w = weights[drawn[1]]
+            each = [[roc_auc_score(y[:, c], s[rows][:, c], sample_weight=w) if 0 < y[:, c] @ w < w.sum() else np.nan
+                     for c in FINDINGS.unseen_index] for s in (a, b)]  # fmt: skip
+            differences.append(np.mean(each[0]) - np.mean(each[1]))
+        found = {name: value(table, protocol, "auroc_U", name) for name in table.columns[2:]}
+        assert found["difference"] == pytest.approx(differences[0]) == found["a"] - found["b"]
+        known = np.array(differences[1:])[~np.isnan(differences[1:])]
+        assert (found["low"], found["high"]) == pytest.approx(tuple(np.quantile(known, [0.025, 0.975])))
+        assert found["share_positive"] == pytest.approx(np.mean((known > 0) + (known == 0) / 2))
+        assert found["undefined_replicates"] == 11 - len(known)
+        for column, s in (("a", a), ("b", b)):
+            alone = evaluate(labels, s, patients, FINDINGS, ks=(1, 4), replicates=0).summary
+            for metric in ("ap_U", "recall@4"):
+                assert value(table, protocol, metric, column) == value(alone, protocol, metric)
+
+
+def test_a_paired_difference_says_which_scores_are_wrong():
+    labels, scores, patients = cohort()
+    for name, pair in (("scores_a", (scores[:-1], scores)), ("scores_b", (scores, scores[:-1]))):
+        with pytest.raises(ValueError, match=rf"^{name} \(149, 5\) must have the shape of labels"):
+            paired_difference(labels, *pair, patients, FINDINGS)
+    broken = scores.copy()
+    broken[7, 1] = np.nan
+    with pytest.raises(ValueError, match="^scores_b of image row 7, Edema, is nan"):
+        paired_difference(labels, scores, broken, patients, FINDINGS)
+
+
+def test_subgroups_are_evaluated_with_the_options_that_are_given_and_count_their_own_patients():
+    labels, scores, patients = cohort(5)
+    view = np.where(np.arange(150) < 60, "AP", "PA")
+    options = {"ks": (1,), "replicates": 9, "seed": 4}
+    table = evaluate_subgroups(labels, scores, patients, FINDINGS, view, **options)
+    for name, rows in (("AP", view == "AP"), ("PA", view == "PA")):
+        own = table[table.group == name].reset_index(drop=True)
+        want = evaluate(labels[rows], scores[rows], patients[rows], FINDINGS, **options).summary
+        assert own[list(want)].equals(want) and not want.low.isna().all()
+        assert set(own.images) == {rows.sum()} and set(own.patients) == {len(set(patients[rows]))}
+    assert table.groupby("group").patients.first().sum() > len(set(patients))  # some have films in both
+    with pytest.raises(ValueError, match=r"groups \(3,\) must name one group for each of 150 images"):
+        evaluate_subgroups(labels, scores, patients, FINDINGS, view[:3])
+
+
+def test_an_evaluation_says_how_it_was_made():
+    result = evaluate(*cohort(), FINDINGS, ks=(1,), replicates=3, seed=8)
+    assert (result.ks, result.replicates, result.seed) == ((1,), 3, 8)
+    assert {name for name in result.summary.metric if "@" in name} == {"precision@1", "recall@1", "f1@1"}

@@ -154,3 +154,17 @@ def test_other_radiographs_and_changed_embeddings_are_refused(tmp_path):
     (folder / "embeddings.npz").write_bytes(data)
     with pytest.raises(ValueError, match="delete that folder and train again"):
         embedded(folder, [3])
+
+
+def test_the_draws_are_as_many_as_asked_for_and_follow_the_seed(tiny):
+    test = tiny.table[tiny.table["split"] == "test"]
+    abnormal = test[test[list(KEYS)].any(axis=1)]
+    for seed in (0, 3):
+        made = TestSet(tiny.folder, replicates=5, seed=seed)
+        for protocol, films in (("abnormal", abnormal), ("all", test)):
+            names, unit = np.unique(films["patient"], return_inverse=True)
+            n = len(names)
+            drawn = np.random.default_rng(seed).multinomial(n, [1 / n] * n, size=5)
+            _, weights, of = made.draws[protocol]
+            np.testing.assert_array_equal(weights, [np.ones(n), *drawn])
+            np.testing.assert_array_equal(of, unit)

@@ -3,6 +3,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import pytest
 from matplotlib.colors import to_hex
 
 from cmdml.plots import evidence, figures
@@ -83,3 +84,62 @@ def test_the_diagonal_of_a_reliability_diagram_is_where_predicted_is_observed(ax
                    and line.get_linestyle() == ":")  # fmt: skip
     assert diagonal.get_xydata().tolist() == [[0, 0], [1, 1]]
     assert (ax.get_xlim(), ax.get_ylim()) == ((0, 1), (0, 1))
+
+
+def test_a_forest_s_lines_are_the_intervals_and_their_colour_is_the_method_s(ax):
+    rows = pd.DataFrame([("ale", 0.1, 0.05, 0.2), ("focused", -0.2, -0.5, -0.1), ("bce", 0.01, -0.1, 0.3)],
+                        columns=["method", "difference", "low", "high"])  # fmt: skip
+    evidence.forest(rows, ["focused", "bce", "ale"], ax)
+    spans, dots = ax.collections
+    ends = [segment.tolist() for segment in spans.get_segments()]
+    assert ends == [[[-0.5, 2], [-0.1, 2]], [[-0.1, 1], [0.3, 1]], [[0.05, 0], [0.2, 0]]]
+    assert [to_hex(c) for c in spans.get_colors()] == [evidence.OWN, "#000000", "#000000"]
+    assert [to_hex(c) for c in dots.get_edgecolors()] == [evidence.OWN, "#000000", "#000000"]
+    assert [to_hex(c) for c in dots.get_facecolors()] == [evidence.OWN, "#ffffff", "#000000"]  # below 0 is clear, too
+    assert list(ax.lines[0].get_xdata()) == [0, 0] and ax.get_yticks().tolist() == [2, 1, 0]
+    assert ax.get_ylim()[0] < 0 and 2 < ax.get_ylim()[1]
+
+
+def test_intervals_of_seen_and_unseen_means_lie_on_the_lines_of_their_method(ax):
+    rows = pd.DataFrame([("name", "auroc_U", 0.5, 0.4, 0.55), ("focused", "auroc_S", 0.8, 0.7, 0.85),
+                         ("name", "auroc_S", 0.7, 0.6, 0.9), ("focused", "auroc_U", 0.6, 0.5, 0.65),
+                         ("focused", "ap_U", 0.1, 0.0, 0.2)],
+                        columns=["method", "metric", "value", "low", "high"])  # fmt: skip
+    evidence.seen_unseen(rows, ["name", "absent", "focused"], ax)
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["names", "CM-DML (focused)"]
+    top, below = ax.get_yticks()
+    assert top > below
+    wanted = {"auroc_S": ([0.7, 0.8], [[0.6, 0.9], [0.7, 0.85]]), "auroc_U": ([0.5, 0.6], [[0.4, 0.55], [0.5, 0.65]])}
+    heights = []
+    for (values, ends), colour, spans, dots in zip(wanted.values(), (figures.SEEN, figures.UNSEEN),
+                                                   ax.collections[::2], ax.collections[1::2], strict=True):  # fmt: skip
+        x, y = dots.get_offsets().T
+        assert x.tolist() == values and np.abs(y - [top, below]).max() < 0.3
+        assert [s[:, 0].tolist() for s in spans.get_segments()] == ends
+        assert [s[:, 1].tolist() for s in spans.get_segments()] == [[at, at] for at in y]
+        assert to_hex(spans.get_colors()[0]) == to_hex(dots.get_facecolor()[0]) == colour
+        heights.append(y)
+    assert (heights[0] > heights[1]).all()  # seen above unseen
+    assert list(ax.lines[0].get_xdata()) == [0.5, 0.5]
+    assert ax.get_legend_handles_labels()[1] == ["seen", "unseen"]
+
+
+def test_every_method_of_a_tradeoff_has_its_own_curve_in_the_order_asked_for(ax):
+    curves = pd.DataFrame([("ale", 0.9, 0.1), ("focused", 0.8, 0.3), ("ale", 0.6, 0.2), ("bce", 0.5, 0.5),
+                           ("focused", 0.4, 0.6), ("focused", 0.85, 0.0)],
+                          columns=["method", "seen", "unseen"])  # fmt: skip
+    evidence.tradeoff(curves, ["focused", "ale"], ax)
+    drawn = [(line.get_label(), line.get_xydata().tolist()) for line in ax.lines]
+    assert drawn == [("CM-DML (focused)", [[0.8, 0.3], [0.4, 0.6]]), ("ALE", [[0.9, 0.1], [0.6, 0.2]])]
+    looks = [(to_hex(line.get_color()), line.get_linestyle()) for line in ax.lines]
+    assert looks[0][0] == evidence.OWN and looks[0][0] != looks[1][0] and looks[0][1] != looks[1][1]
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("seen accuracy", "unseen accuracy")
+    assert ax.get_xlim()[0] == ax.get_ylim()[0] == 0
+
+
+def test_a_bin_whose_interval_ends_before_its_share_is_drawn_without_complaint(ax):
+    table = pd.DataFrame({"predicted": [0.1], "observed": [0.0], "low": [1e-18], "high": [0.2]})
+    evidence.reliability_diagram(table, ax, colour=figures.SEEN)
+    (points,) = (line for line in ax.lines if line.get_marker() == "o")
+    assert points.get_color() == figures.SEEN
+    assert ax.collections[0].get_segments()[0][:, 1] == pytest.approx([0, 0.2], abs=1e-9)

@@ -161,6 +161,12 @@ def test_ranking_orders_ticks_and_names_what_is_missed(ax):
     assert [bar.get_width() for bar in ax.patches] == pytest.approx([1, 2 / 2.8])
 
 
+def test_ranking_names_all_findings_where_there_are_fewer_than_asked_for(ax):
+    figures.ranking(ax, np.array([0.1, 0.4, 0.3, 0.2]), np.zeros(4), FINDINGS)
+    assert [t.get_text() for t in ax.texts] == ["Edema", "Pleural thickening", "Hernia", "Effusion"]
+    assert [bar.get_width() for bar in ax.patches] == pytest.approx([1, 2 / 3, 1 / 3, 0])
+
+
 def test_ranking_survives_equal_scores(ax):
     figures.ranking(ax, np.zeros(4), np.zeros(4), FINDINGS, k=3)
     assert len(ax.texts) == 3 and ax.get_xlabel() == ""
@@ -178,3 +184,134 @@ def test_distances_mark_the_medians(ax, generator):
 def test_distances_without_a_positive_pair(ax, generator):
     figures.distances(generator.random((9, 1)), np.zeros((9, 1), bool), ax, colour=figures.UNSEEN)
     assert [t.get_text() for t in ax.get_legend().texts][1] == "positive pairs (0)"
+
+
+def test_counts_are_written_at_the_end_of_their_bar_and_none_is_left_out_of_the_log(ax):
+    labels = np.repeat([[1, 0, 0, 0], [1, 1, 0, 0]], [1200, 30], axis=0)
+    figures.finding_counts(labels, FINDINGS, ax)
+    assert [(t.get_text(), t.xy) for t in ax.texts] == [("0", (1, 0)), ("0", (1, 1)), ("30", (30, 2)),
+                                                        ("1,230", (1230, 3))]  # fmt: skip
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["Pleural thickening", "Hernia", "Edema", "Effusion"]
+    assert ax.get_xscale() == "log" and ax.get_xlim()[0] == 1 and ax.get_xlim()[1] > 1230
+    named = {t.get_text(): to_hex(h.get_color()) for t, h in zip(ax.get_legend().texts, ax.get_legend().legend_handles)}
+    assert named == {"seen": figures.SEEN, "unseen": figures.UNSEEN}
+
+
+@pytest.mark.parametrize(("values", "most", "names", "heights"), [
+    ([3, 4, 4, 20], 8, ["3", "4", "5", "6", "7", "8+"], [1, 2, 0, 0, 0, 1]), ([0, 0, 2], 8, ["0", "1", "2"], [2, 0, 1]),
+    ([8] * 1500, None, ["8+"], [1500]), ([], 8, ["0"], [0]),
+])  # fmt: skip
+def test_bars_begin_with_the_smallest_number_that_occurs_and_carry_their_counts(ax, values, most, names, heights):
+    options = {} if most is None else {"most": most}
+    figures.counts_bar(values, ax, xlabel="films", ylabel="patients", **options)
+    assert [t.get_text() for t in ax.get_xticklabels()] == names
+    assert [bar.get_height() for bar in ax.patches] == heights
+    assert [t.get_text() for t in ax.texts] == [f"{n:,}" for n in heights]
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("films", "patients")
+
+
+def test_heatmap_keeps_labels_in_rows_and_takes_other_options(ax):
+    matrix = np.arange(16.0).reshape(4, 4) / 16
+    figures.heatmap(matrix, FINDINGS, ax, numbers=False, vmin=-1, vmax=2, cmap="PuOr_r")
+    assert not ax.texts and ax.collections[0].get_clim() == (-1, 2) and ax.collections[0].get_cmap().name == "PuOr_r"
+    assert ax.collections[0].get_array().tolist() == matrix.tolist()
+    names = ["Effusion", "Edema", "Pleural thickening", "Hernia"]
+    for labels in (ax.get_xticklabels(), ax.get_yticklabels()):
+        assert [t.get_text() for t in labels] == names
+        assert [to_hex(t.get_color()) for t in labels] == figures.colours(FINDINGS)
+
+
+def test_radiographs_of_a_grid_keep_title_and_colour(generator):
+    films = generator.integers(0, 255, (4, 8, 8), np.uint8)
+    rows = [("Edema", [(films[0], "a", figures.SEEN), (films[1], "b", figures.UNSEEN)]),
+            ("Hernia", [(films[2], "c", figures.OTHER), (films[3], "d", "black")])]  # fmt: skip
+    fig = figures.radiograph_grid(rows, columns=2)
+    assert [ax.get_title() for ax in fig.axes] == list("abcd")
+    tones = [figures.SEEN, figures.UNSEEN, figures.OTHER, "#000000"]
+    assert [to_hex(ax.title.get_color()) for ax in fig.axes] == tones
+    for ax, film in zip(fig.axes, films, strict=True):
+        np.testing.assert_array_equal(ax.images[0].get_array(), film)
+    plt.close(fig)
+
+
+def test_history_draws_every_term_that_was_measured_by_epoch():
+    table = pd.DataFrame({"epoch": [1, 2, 3], "loss": [3.0, 2.0, 1.0], "loss_positive": [1.0, 0.5, 0.2],
+                          "loss_never": [np.nan] * 3, "loss_mean_of_all": [2.0, 1.5, 0.8], "lr": [1.0, 1, 1],
+                          "val_seen_auroc": [0.6, 0.8, 0.7]})  # fmt: skip
+    fig = figures.history(table)
+    left, right = fig.axes
+    drawn = {line.get_label(): line.get_xydata().tolist() for line in left.lines}
+    assert drawn == {"total": [[1, 3], [2, 2], [3, 1]], "positive": [[1, 1], [2, 0.5], [3, 0.2]],
+                     "mean of all": [[1, 2], [2, 1.5], [3, 0.8]]}  # fmt: skip
+    assert right.lines[0].get_xydata().tolist() == [[1, 0.6], [2, 0.8], [3, 0.7]]
+    assert left.get_ylim()[0] == 0 and left.get_xlabel() == right.get_xlabel() == "epoch"
+    plt.close(fig)
+
+
+def test_per_finding_intervals_of_both_protocols_lie_beside_the_line_of_their_finding(ax):
+    table = per_finding_table().rename(columns=lambda name: name.replace("auroc", "ap"))
+    table.loc[table.protocol == "all", ["ap_low", "ap_high"]] += [0.02, 0.05]
+    figures.per_finding(table.sample(frac=1, random_state=0), FINDINGS, ax, metric="ap")
+    order = ["Edema", "Hernia", "Effusion", "Pleural_Thickening"]
+    assert [t.get_text().rpartition(" ")[0] for t in ax.get_yticklabels()] == [figures.words(key) for key in order]
+    tones = figures.colours(FINDINGS, order)
+    assert [to_hex(t.get_color()) for t in ax.get_yticklabels()] == tones
+    heights = []
+    for protocol, spans, dots in zip(("abnormal", "all"), ax.collections[::2], ax.collections[1::2], strict=True):
+        rows = table[table.protocol == protocol].set_index("finding").loc[order]
+        x, y = dots.get_offsets().filled(np.nan).T
+        np.testing.assert_allclose(x, rows.ap)
+        known = [i for i in range(4) if order[i] != "Hernia"]
+        segments = [segment for segment in spans.get_segments() if len(segment)]
+        ends = np.array([s[:, 0] for s in segments if np.isfinite(s).all()])
+        np.testing.assert_allclose(ends, rows[["ap_low", "ap_high"]].to_numpy()[known])
+        assert [to_hex(c) for c in dots.get_edgecolors()] == tones
+        faces = [to_hex(c) for c in dots.get_facecolors()]
+        assert faces == (tones if protocol == "abnormal" else ["#ffffff"])
+        assert np.nanmax(np.abs(y - ax.get_yticks())) < 0.3
+        heights.append(y[known])
+    assert (heights[0] > heights[1]).all()
+    assert ax.get_xlabel().startswith("AP ") and not ax.texts  # one half is chance for AUROC alone
+    assert [t.get_text() for t in ax.get_legend().texts] == ["abnormal", "all"]
+
+
+def test_chance_is_one_half_of_an_auroc(ax):
+    figures.per_finding(per_finding_table(), FINDINGS, ax)
+    assert [list(line.get_xdata()) for line in ax.lines if len(line.get_xdata())] == [[0.5, 0.5]]
+    assert [(t.get_text(), t.xy[0]) for t in ax.texts] == [("chance", 0.5)]
+
+
+def test_boxes_are_quartiles_with_whiskers_at_the_twentieth_parts(ax, generator):
+    groups = [generator.normal(size=n) + n for n in (30, 40, 50)]
+    figures.protocol_scores(*groups, ax, colour=figures.SEEN)
+    boxes = [patch.get_path().vertices for patch in ax.patches]
+    names = dict(zip(["has the finding", "other findings only", "no finding at all"], groups, strict=True))
+    ticks = {t.get_text(): y for y, t in zip(ax.get_yticks(), ax.get_yticklabels(), strict=True)}
+    assert list(ticks) == list(names)[::-1]
+    for box, whiskers, (name, y) in zip(boxes, np.reshape(ax.lines, (3, 5)), ticks.items(), strict=True):
+        assert box[:, 1].min() < y < box[:, 1].max()
+        assert (box[:, 0].min(), box[:, 0].max()) == pytest.approx(tuple(np.percentile(names[name], [25, 75])))
+        low, high = (line.get_xdata() for line in whiskers[:2])
+        inside = np.percentile(names[name], [5, 95])
+        assert low.min() == pytest.approx(names[name][names[name] >= inside[0]].min())
+        assert high.max() == pytest.approx(names[name][names[name] <= inside[1]].max())
+        assert whiskers[4].get_xdata()[0] == pytest.approx(np.median(names[name]))
+    assert [to_hex(p.get_facecolor()) for p in ax.patches[1:]] == [figures.OTHER, figures.SEEN]
+
+
+def test_ranking_bars_have_the_colour_of_their_kind_and_only_true_ones_are_bold(ax):
+    figures.ranking(ax, np.array([0.1, 0.4, 0.3, 0.2]), np.array([0, 0, 1, 0]), FINDINGS, k=3)
+    assert [to_hex(bar.get_facecolor()) for bar in ax.patches] == [figures.UNSEEN, figures.SEEN, figures.SEEN]
+    assert [t.get_weight() for t in ax.texts] == ["normal", "bold", "normal"] and ax.get_xlabel() == ""
+    assert [t.get_position()[1] for t in ax.texts] == [0, 1, 2] and ax.yaxis_inverted()
+
+
+def test_distances_are_densities_of_positive_and_negative_pairs(ax, generator):
+    distance, positive = generator.random((40, 3)), generator.random((40, 3)) < 0.2
+    figures.distances(distance, positive, ax, colour=figures.SEEN)
+    bins = np.linspace(distance.min(), distance.max(), 45)
+    wanted = [np.histogram(distance[mask], bins, density=True)[0] for mask in (~positive, positive)]
+    heights = np.array([bar.get_height() for bar in ax.patches]).reshape(2, 44)
+    np.testing.assert_allclose(heights, wanted)
+    assert [to_hex(ax.patches[i].get_facecolor()) for i in (0, 44)] == [figures.OTHER, figures.SEEN]
+    assert [to_hex(c.get_colors()[0]) for c in ax.collections] == [figures.OTHER, figures.SEEN]

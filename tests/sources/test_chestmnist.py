@@ -137,7 +137,12 @@ def test_download_asks_for_the_published_file_and_its_checksum(tmp_path, monkeyp
     monkeypatch.setattr("torchvision.datasets.utils.download_url", lambda *args: asked.append(args))
     assert chestmnist.download(size, tmp_path) == tmp_path / name
     url, root, filename, md5 = asked[0]
-    assert name in url and (root, filename) == (str(tmp_path), name) and len(md5) == 32
+    import medmnist
+
+    suffix = "" if size == 28 else f"_{size}"
+    info = medmnist.INFO["chestmnist"]
+    assert (url, root, filename, md5) == (info[f"url{suffix}"], str(tmp_path), name, info[f"MD5{suffix}"])
+    assert name in url and len(md5) == 32
 
 
 def test_only_published_sizes_are_downloaded(tmp_path):
@@ -187,3 +192,30 @@ def test_a_header_that_says_another_length_is_refused_though_the_checksum_is_rig
     with pytest.raises(ValueError, match=rf"train_images holds {rows * 784:,} bytes, not \(50, 28, 28\); fetch it"):
         prepare(tmp_path)
     assert not (tmp_path / "set").exists()
+
+
+def test_without_a_file_one_is_downloaded_to_the_folder_that_is_asked_for(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr("torchvision.datasets.utils.download_url", lambda url, root, name, md5: (
+        asked.append((root, name)), an_archive(tmp_path / "mine" / name, side=64)))  # fmt: skip
+    (tmp_path / "mine").mkdir()
+    made = chestmnist.prepare(tmp_path / "set", size=64, root=tmp_path / "mine", progress=False)
+    assert asked == [(str(tmp_path / "mine"), "chestmnist_64.npz")] and made.pixels.shape == (70, 64, 64)
+    monkeypatch.setattr("torchvision.datasets.utils.download_url", lambda *args: None)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert chestmnist.download(128) == tmp_path / "home" / ".medmnist" / "chestmnist_128.npz"
+
+
+def test_another_archive_or_limit_makes_the_set_anew(tmp_path):
+    arrays = an_archive(tmp_path / "c.npz")
+    card = prepare(tmp_path, limit=35).card
+    assert card["made_with"] == {"source": "chestmnist", "size": 28, "limit": 35,
+                                 "inputs": chestmnist._digest(tmp_path / "c.npz")}  # fmt: skip
+    assert card["title"] == "ChestMNIST, 36 radiographs"
+    an_archive(tmp_path / "c.npz", train_images=255 - arrays["train_images"])  # the same labels
+    again = prepare(tmp_path, limit=35)
+    np.testing.assert_array_equal(again.pixels[:25], 255 - arrays["train_images"][:25])
+    assert again.card["request"] != card["request"]
+    table = again.table
+    assert set(table["view"]) == set(table["sex"]) == {""} and table["age"].isna().all()
+    assert table["image"].tolist()[24:26] == ["train_000024", "val_000000"]

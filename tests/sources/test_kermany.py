@@ -1,5 +1,7 @@
 """The Kermany source, on a made folder of its layout."""
 
+import hashlib
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -112,3 +114,50 @@ def test_nothing_is_enlarged_and_a_root_is_needed(tmp_path):
         prepare(tmp_path, size=64)
     with pytest.raises(FileNotFoundError, match="no folder of Kermany's radiographs at ''"):
         sources.prepare("kermany", tmp_path / "set", root="")
+
+
+def test_patient_view_sex_source_and_height_are_those_of_the_table(tmp_path):
+    def change(i, row):
+        row = row.replace(f",P-{i:04d},AP,,", f",child{i // 2},{('AP', 'PA')[i % 2]},{('F', 'M', '')[i % 3]},")
+        return row.replace(",a/b,", f",place{i % 4},").replace(",900,", f",{700 + i},")
+
+    a_folder(tmp_path / "k", change=change)
+    table = prepare(tmp_path).table
+    assert table["patient"].tolist() == [f"child{i // 2}" for i in range(8)]
+    assert table["view"].tolist() == ["AP", "PA"] * 4
+    assert table["sex"].tolist() == ["F", "M", "", "F", "M", "", "F", "M"]
+    assert table["source_repo"].tolist() == [f"place{i % 4}" for i in range(8)]
+    assert table["original_height"].tolist() == list(range(700, 708))
+    assert table["sharp"].tolist() == [10.25 + i for i in range(8)]
+
+
+def test_films_that_are_not_square_are_refused_or_padded_and_counted(tmp_path):
+    a_folder(tmp_path / "k")
+    wide = np.random.default_rng(9).integers(1, 256, (32, 48), dtype=np.uint8)
+    Image.fromarray(wide).save(tmp_path / "k" / "images" / "P-0002.png")
+    Image.fromarray(wide[:, :32]).save(tmp_path / "k" / "images" / "unlisted.png")
+    with pytest.raises(ValueError, match="P-0002.png is 48 x 32 px, not square"):
+        prepare(tmp_path)
+    padded = prepare(tmp_path, non_square="pad")
+    square = np.zeros((48, 48))
+    square[8:40] = wide
+    assert np.abs(padded.pixels[2] - square.reshape(16, 3, 16, 3).mean((1, 3))).max() <= 1  # reduce() rounds on its own
+    assert padded.card["counts"]["non_square"] == padded.card["counts"]["unlisted_images"] == 1
+
+
+def test_the_card_says_how_the_set_was_made(tmp_path):
+    a_folder(tmp_path / "k")
+    card = prepare(tmp_path, size=8, non_square="pad").card
+    labels = hashlib.sha256((tmp_path / "k" / "labels.csv").read_bytes()).hexdigest()
+    assert card["made_with"] == {"source": "kermany", "size": 8, "non_square": "pad", "inputs": {"labels.csv": labels}}
+    assert card["title"].startswith("Kermany, 8 radiographs") and card["findings"] == list(KEYS)
+    counts = card["counts"]
+    assert {name: counts[name] for name in ("images", "patients", "unlisted_images", "non_square")} == {
+        "images": 8, "patients": 8, "unlisted_images": 0, "non_square": 0}  # fmt: skip
+
+
+@pytest.mark.parametrize("size", [0, True, 16.0])
+def test_a_size_that_is_none_is_refused(tmp_path, size):
+    a_folder(tmp_path / "k")
+    with pytest.raises(ValueError, match=f"size must be a whole number from 1 on, got {size!r}"):
+        prepare(tmp_path, size=size)

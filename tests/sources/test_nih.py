@@ -469,6 +469,37 @@ def test_real_files(tmp_path):
     assert 5 < radiographs.pixels[: min(200, len(radiographs))].std() < 120
 
 
+def test_the_card_says_how_the_set_was_made(tmp_path):
+    root = tmp_path / "nih"
+    names = a_tree(root)
+    with_sources(root, names)
+    user_lists(tmp_path / "mine", names)
+    options = {"min_source_pixels": 32, "exclude_sources": ["c/three"], "non_square": "pad", "seed": 7}
+    for splits, said in ((tmp_path / "mine", "lists"), ("hash", "hash"), ("auto", "auto")):
+        card = prepare(tmp_path, splits=splits, **options).card
+        files = [root / "Data_Entry_2017_v2020.csv", root / "sources.csv"]
+        files += {"lists": sorted((tmp_path / "mine").iterdir()), "hash": [],
+                  "auto": [root / "train_val_list.txt", root / "test_list.txt"]}[said]  # fmt: skip
+        inputs = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+        assert card["made_with"] == {"source": "nih", "size": 16, "splits": said, "labels": files[0].name,
+                                     "inputs": inputs} | options  # fmt: skip
+        assert card["title"] == f"NIH ChestX-ray14, {card['counts']['images']} of 112,120 radiographs"
+        assert card["counts"]["images"] < 12
+    assert "Assembled from 2 places" in card["note"]
+    (root / "sources.csv").unlink()
+    assert "Assembled" not in prepare(tmp_path).card["note"]
+
+
+def test_every_thread_and_row_of_a_set_is_told_of(tmp_path, monkeypatch):
+    names, asked = a_tree(tmp_path / "nih"), []
+    real, heads = nih.decode_blocks, nih.headers
+    monkeypatch.setattr(nih, "decode_blocks", lambda *a: asked.append(a) or real(*a))
+    monkeypatch.setattr(nih, "headers", lambda paths, workers: asked.append((paths, workers)) or heads(paths, workers))
+    prepare(tmp_path, workers=3, non_square="pad")
+    paths = [tmp_path / "nih" / "images" / name for name in names]
+    assert asked == [(paths, 3), (paths, 0, 16, 3, False, "pad")]
+
+
 def test_filters_count_each_film_once():
     table = pd.DataFrame({"source_repo": ["a", "b", "a", "c"], "source_pixels": [64, 64, 512, 512]})
     kept, counts = nih.filter_films(table, 128, ["a"])

@@ -396,3 +396,51 @@ def test_breasts_lie_on_both_sides_below_the_middle():
     assert 0.3 < (added.sum(1) @ y) / added.sum() < 0.5  # rows: their middle
     for side in (x < 0, x > 0):
         assert 0.35 < (added[:, side].sum(0) @ np.abs(x[side])) / added[:, side].sum() < 0.6
+
+
+def test_every_option_of_a_set_reaches_its_films_and_its_card(tmp_path):
+    asked = {"size": 128, "images": 60, "seed": 4, "prevalence": 2.0}
+    made = phantom.prepare(tmp_path / "set", **asked, progress=False)
+    table = phantom.sample_table(60, 4, 2.0)
+    assert not table.equals(phantom.sample_table(60, 4))
+    assert made.table["image"].tolist() == table["image"].tolist()
+    np.testing.assert_array_equal(made.labels, table[list(KEYS)])
+    np.testing.assert_array_equal(made.pixels, phantom.draw(phantom.sample_scene(table, 4), 128, 4))
+    drawn_by = made.card["made_with"].pop("drawn_by")
+    assert made.card["made_with"] == {"source": "phantom", **asked} and drawn_by == counts.drawing_sha256()
+
+
+@pytest.mark.parametrize("start", [0, 1, 29, 30])
+def test_an_interrupted_drawing_goes_on_at_any_row(monkeypatch, start):
+    scene = phantom.sample_scene(phantom.sample_table(60, 3), 3)
+    scene = {name: value[:31] for name, value in scene.items()}
+    whole = phantom.draw(scene, 64, 5)
+    monkeypatch.setattr(sampling, "PLANE", 256)  # four films at a time
+    monkeypatch.setattr(sampling, "cores", lambda: 2)
+    parts = list(sampling.drawing(scene, 64, 5)(start))
+    np.testing.assert_array_equal(np.concatenate(parts), whole[start:])
+    assert max(map(len, parts)) == min(4, 31 - start)
+
+
+def test_a_patient_grows_a_year_older_with_every_third_film_and_keeps_its_sex():
+    table = phantom.sample_table(3000, seed=2)
+    number = table["image"].str[-7:-4].astype(int)
+    assert (table["image"] == table["patient"] + "_" + table["image"].str[-7:]).all()
+    for _, rows in table.groupby("patient"):
+        own = number[rows.index].tolist()
+        assert own == list(range(len(rows))) and rows["sex"].nunique() == 1
+        assert (rows["age"] - rows["age"].iloc[0]).tolist() == [n // 3 for n in own]
+    about = json.loads(counts.COUNTS.with_suffix(".json").read_text())["patients_by_sex_and_age"]
+    people = table.drop_duplicates("patient")
+    women = sum(about["F"].values()) / sum(sum(ages.values()) for ages in about.values())
+    assert (people["sex"] == "F").mean() == pytest.approx(women, abs=0.06)
+    mean = [sum((int(a) + 2) * n for a, n in about[sex].items()) / sum(about[sex].values()) for sex in "FM"]
+    for sex, expected in zip("FM", mean, strict=True):
+        assert people["age"][people["sex"] == sex].mean() == pytest.approx(expected, abs=2.5)
+
+
+def test_progress_is_shown_unless_it_is_not_wanted(tmp_path, capsys):
+    phantom.prepare(tmp_path / "loud", images=50)
+    assert "drawing" in capsys.readouterr().err
+    phantom.prepare(tmp_path / "quiet", images=50, progress=False)
+    assert "drawing" not in capsys.readouterr().err

@@ -71,6 +71,13 @@ def test_an_interrupted_run_continues_at_any_row(tmp_path, start):
     np.testing.assert_array_equal(rest, np.concatenate([arrays[f"{s}_images"] for s in COUNTS])[start:])
 
 
+@pytest.mark.parametrize("start", [0, 24, 25, 27, 29, 30])
+def test_so_does_one_under_a_limit(tmp_path, start):
+    arrays, keep = an_archive(tmp_path / "c.npz"), {"train": 25, "val": 4, "test": 7}
+    rest = np.concatenate(list(chestmnist._blocks(tmp_path / "c.npz", keep, start, 28, False)))
+    np.testing.assert_array_equal(rest, np.concatenate([arrays[f"{s}_images"][:n] for s, n in keep.items()])[start:])
+
+
 @pytest.mark.parametrize(
     "changes, message",
     [

@@ -148,6 +148,14 @@ def test_a_film_s_abscess_depends_on_its_own_row(scene):
     assert (other[["x", "y", "radius", "wall", "level"]] != whole[["x", "y", "radius", "wall", "level"]]).all(axis=None)
 
 
+def test_places_follow_the_seed_that_was_asked_for(drawn):
+    table = phantom.sample_table(5 * PAIRS + 200, 11)
+    first = np.flatnonzero(~table["patient"].duplicated())[:PAIRS]
+    discs = place_discs({name: value[first] for name, value in phantom.sample_scene(table, 11).items()}, 11)
+    for name in ("x", "y", "radius", "inside"):
+        np.testing.assert_array_equal(drawn.table[name], discs[name])
+
+
 def test_a_seed_fixes_all_of_it(drawn):
     again, other = abscess_pairs(6, seed=2), abscess_pairs(6, seed=3)
     same = abscess_pairs(6, seed=2)

@@ -53,6 +53,8 @@ def flipped(path, share):
         (lambda p: Image.fromarray(film().astype(np.uint16) * 257).save(p), "16 bits per channel"),
         (lambda p: Image.fromarray(film() // 16).convert("P").save(p, bits=4), "4 bits per channel"),
         (lambda p: Image.fromarray(np.dstack([film(), film().T, film()])).save(p), "is a colour image"),
+        (lambda p: Image.fromarray(np.dstack([film(), film(), film().T])).save(p), "is a colour image"),
+        (lambda p: Image.fromarray(np.dstack([film().T, film(), film()])).save(p), "is a colour image"),
         (lambda p: alpha("LA", 254).save(p), "has transparent parts"),
         (lambda p: alpha("RGBA", 0).save(p), "has transparent parts"),
         (transparent_grey, "has transparent parts"),

@@ -158,7 +158,8 @@ def test_collect_is_the_mean_of_the_runs_and_names_the_missing(ran, tables):
     assert seen["nearest_seen"] == seen["bce"]
 
 
-def test_collect_repeats_itself(ran, tables, tmp_path):
+def test_collect_repeats_itself_and_replaces_what_it_collected_before(ran, tables, tmp_path):
+    collect(ran, tmp_path, replicates=20)  # other intervals
     again = collect(ran, tmp_path, replicates=60)
     for name, table in tables[0].items():
         pd.testing.assert_frame_equal(table, pd.read_csv(again / f"{name}.csv"))

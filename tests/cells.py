@@ -25,7 +25,8 @@ def cell(notebook, which, /, **given):
     exec(compile(ast.Module(imports, []), notebook, "exec"), here)
     here |= given
     (body,) = [ast.parse("".join(one["source"])).body for one in cells if one["id"] == which]
-    if isinstance(body[-1], ast.Expr):
+    body = [line for line in body if not isinstance(line, ast.Import | ast.ImportFrom)]  # what is given stays
+    if body and isinstance(body[-1], ast.Expr):
         body[-1] = ast.copy_location(ast.Assign([ast.Name("final", ast.Store())], body[-1].value), body[-1])
     exec(compile(ast.fix_missing_locations(ast.Module(body, [])), which, "exec"), here)
     here["said"] = getattr(here.get("final"), "data", None)

@@ -1,6 +1,5 @@
 """The one place for the repository's address, the buttons that come from it, and the container behind Binder's."""
 
-import importlib.util
 import os
 import re
 import subprocess
@@ -10,16 +9,14 @@ from pathlib import Path
 import nbformat
 import pytest
 import yaml
+from scripts import load
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(scope="module")
 def with_buttons():
-    spec = importlib.util.spec_from_file_location("stage", ROOT / "book/stage.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.with_buttons
+    return load("book/stage.py").with_buttons
 
 
 @pytest.fixture

@@ -1,32 +1,25 @@
 """What the scripts of data/ keep, pick and count."""
 
-import importlib.util
 from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
+from scripts import load
 
 from cmdml.findings import KEYS
 from cmdml.study.places import ROOT
-
-
-def script(name):
-    spec = importlib.util.spec_from_file_location(name, ROOT / f"data/{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def test_the_committed_films_are_those_that_would_be_picked():
     types = {"image": str, "patient": str}
     every = pd.read_csv(ROOT / "data/features/nih-mini-efficientnet_lite0.csv", dtype=types)
     films = pd.read_csv(ROOT / "data/films/films.csv", dtype=types)
-    picked = script("make_features").pick(every, KEYS)
+    picked = load("data/make_features.py").pick(every, KEYS)
     assert dict(zip(picked.image, picked.chosen_for)) == dict(zip(films.image, films.chosen_for))
 
 
 def test_films_of_excluded_sources_and_small_ones_are_left_out(monkeypatch, tmp_path):
-    made, asked = script("make_features"), []
+    made, asked = load("data/make_features.py"), []
     sources = ["one", made.EXCLUDED[0], "two", made.EXCLUDED[1], "one", made.EXCLUDED[0]]
     card = {name: name for name in ("name", "source", "licence", "citation", "findings")}
     card |= {"made_with": {"size": 224}, "counts": {"images": 6, "patients": 5, "left": 2, "sources": {}}}
@@ -49,7 +42,9 @@ def test_label_sets_and_patients_are_counted():
             (2, 3, "No Finding", "AP", 4, "M"), (2, 2, "No Finding", "AP", 5, "M"), (3, 0, "Mass", "AP", 120, "F"),
             (4, 0, "Mass", "PA", 62, "F")]  # fmt: skip
     columns = ["Patient ID", "Follow-up #", "Finding Labels", "View Position", "Patient Age", "Patient Gender"]
-    sets, about = script("make_label_sets").count(pd.DataFrame(rows, columns=columns))
+    script = load("data/make_label_sets.py")
+    assert tuple(script.ORDER) == KEYS
+    sets, about = script.count(pd.DataFrame(rows, columns=columns))
     assert list(sets.itertuples(index=False, name=None)) == [
         ("AP", "No Finding", 2), ("PA", "Atelectasis|Mass", 2), ("AP", "Mass", 1), ("PA", "Mass", 1)]  # fmt: skip
     assert (about["images"], about["patients"]) == (6, 4) and about["patients_by_images"] == {"1": 2, "2": 2}

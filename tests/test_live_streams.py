@@ -2,7 +2,6 @@
 
 import base64
 import gzip
-import importlib.util
 import json
 from types import SimpleNamespace
 
@@ -10,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scripts import load
 from sklearn.metrics import roc_auc_score
 from torch import nn
 
@@ -24,10 +24,7 @@ FINDINGS = SeenUnseen(("Mass", "Nodule", "Edema", "Hernia"), ("Hernia",))
 
 @pytest.fixture(scope="module")
 def streams():
-    spec = importlib.util.spec_from_file_location("streams", ROOT / "book/live/streams.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load("book/live/streams.py")
 
 
 @pytest.fixture
@@ -202,10 +199,7 @@ def test_phantoms_of_the_tray_are_those_of_the_page(streams, page):
 @pytest.fixture
 def build(monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "book/live"))
-    spec = importlib.util.spec_from_file_location("live_build", ROOT / "book/live/build.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load("book/live/build.py")
 
 
 def told(number):

@@ -1,6 +1,5 @@
 """The command that model cards print is the one that makes the heads, and what goes into them and onto their pages."""
 
-import importlib.util
 import json
 import shutil
 import subprocess
@@ -13,6 +12,7 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
+from scripts import load
 
 from cmdml.findings import DEFAULT_UNSEEN, KEYS, findings_of, split_findings
 from cmdml.heads import HEADS
@@ -24,10 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @pytest.fixture(scope="module")
 def script():
-    spec = importlib.util.spec_from_file_location("make_heads", ROOT / "data/make_heads.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load("data/make_heads.py")
 
 
 def recipe() -> list[str]:

@@ -1,11 +1,11 @@
 """What is committed and printed: results of this run and no other, intervals the right way round."""
 
-import importlib.util
 import json
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from scripts import load
 
 from cmdml.files import sealed, write_json
 from cmdml.study import report, results, run
@@ -15,9 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @pytest.fixture
 def stage(tmp_path, monkeypatch):
-    spec = importlib.util.spec_from_file_location("stage", ROOT / "book/stage.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = load("book/stage.py")
     monkeypatch.setattr(module, "ROOT", tmp_path)
     monkeypatch.setattr(module, "resolve", lambda path: tmp_path / path)
     return module

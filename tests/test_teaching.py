@@ -1,12 +1,12 @@
 """The teaching kit: the lab runs, the check says what is missing, the deck holds the results and loads nothing."""
 
-import importlib.util
 import json
 import re
 from pathlib import Path
 
 import pytest
 import yaml
+from scripts import load
 
 from cmdml.findings import KEYS, load_findings
 from cmdml.study import report, run
@@ -15,21 +15,14 @@ ROOT = Path(__file__).resolve().parents[1]
 LAB = ROOT / "teaching/lab.ipynb"
 
 
-def script(path):
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture
 def check():
-    return script(ROOT / "teaching/check_install.py")
+    return load(ROOT / "teaching/check_install.py")
 
 
 @pytest.fixture(scope="module")
 def slides():
-    return script(ROOT / "teaching/make_slides.py")
+    return load(ROOT / "teaching/make_slides.py")
 
 
 @pytest.fixture(scope="module")
@@ -167,7 +160,7 @@ def test_a_deck_that_asks_for_what_is_not_there(slides):
 
 
 def test_sizes_reach_the_page(tmp_path):
-    stage, page = script(ROOT / "book/stage.py"), tmp_path / "page.md"
+    stage, page = load(ROOT / "book/stage.py"), tmp_path / "page.md"
     page.write_text("before\n<!-- sizes -->\nnothing\n<!-- /sizes -->\nafter")
     stage.sizes(page, tmp_path / "absent.json")
     assert "nothing" in page.read_text()

@@ -1,6 +1,5 @@
 """The phantom: its signs can be measured, its films can be drawn again, its label sets are NIH's."""
 
-import importlib.util
 import inspect
 import json
 
@@ -356,22 +355,6 @@ def test_damaged_counts_are_one_sentence(tmp_path, monkeypatch, file, content, w
     with pytest.raises((ValueError, FileNotFoundError), match=words) as caught:
         phantom.sample_table(60)
     assert str(tmp_path / file) in str(caught.value) and "\n" not in str(caught.value)
-
-
-def test_the_script_counts_label_sets():
-    path = counts.COUNTS.with_name("make_label_sets.py")
-    spec = importlib.util.spec_from_file_location("make_label_sets", path)
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
-    assert tuple(script.ORDER) == KEYS
-    rows = [(1, 0, "Effusion|Atelectasis", "AP"), (1, 1, "Atelectasis|Effusion", "AP"), (2, 0, "No Finding", "PA")]
-    table = pd.DataFrame(rows, columns=["Patient ID", "Follow-up #", "Finding Labels", "View Position"])
-    sets, about = script.count(table.assign(**{"Patient Age": 33, "Patient Gender": "F"}))
-    assert sets.values.tolist() == [["AP", "Atelectasis|Effusion", 2], ["PA", "No Finding", 1]]
-    assert about["patients_by_images"] == {"1": 1, "2": 1}
-    assert about["patients_by_sex_and_age"] == {"F": {"30": 2}}
-    published = json.loads(counts.COUNTS.with_suffix(".json").read_text())
-    assert published["images"] == pd.read_csv(counts.COUNTS)["images"].sum() == 112120
 
 
 def test_borders_lie_where_the_lungs_end():

@@ -1,14 +1,13 @@
 """Cells of chapters 6, 7 and 9, run alone: what they ask for, what they hand on, and whose numbers they say."""
 
-import ast
 import json
 import re
 from types import SimpleNamespace
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from cells import cell
 from scipy.stats import spearmanr
 
 from cmdml.findings import SeenUnseen, findings_of, load_findings
@@ -18,24 +17,6 @@ from cmdml.study.wording import difference, interval
 TURNED = "data/results/rotation-nih-mini"
 FINDINGS = SeenUnseen(("Mass", "Nodule", "Edema", "Hernia"), ("Hernia",))
 MINE = SimpleNamespace(name="Lung abscess", signs=("opacity", "round"))
-
-
-def cell(notebook, which, /, **given):
-    """What a cell of a notebook leaves behind; ``value``: its last expression, ``said``: the text of that."""
-    cells = json.loads((run.ROOT / f"notebooks/{notebook}.ipynb").read_text(encoding="utf-8"))["cells"]
-    code = [ast.parse("".join(one["source"])).body for one in cells if one["cell_type"] == "code"]
-    imports = [line for body in code for line in body if isinstance(line, ast.Import | ast.ImportFrom)]
-    here = {}
-    exec(compile(ast.Module(imports, []), notebook, "exec"), here)
-    here |= given
-    (body,) = [ast.parse("".join(one["source"])).body for one in cells if one["id"] == which]
-    body = [line for line in body if not isinstance(line, ast.Import | ast.ImportFrom)]  # what is given stays
-    if isinstance(body[-1], ast.Expr):
-        body[-1] = ast.copy_location(ast.Assign([ast.Name("value", ast.Store())], body[-1].value), body[-1])
-    exec(compile(ast.fix_missing_locations(ast.Module(body, [])), which, "exec"), here)
-    here["said"] = getattr(here.get("value"), "data", None)
-    plt.close("all")
-    return here
 
 
 class Asked:
@@ -158,8 +139,8 @@ def test_sentences_under_a_figure_are_about_it_and_all_sweeps(which, name):
 def test_tables_of_chapter_6_are_of_all_sweeps():
     ablation, text, shown = Asked(headline="table", others="others"), Asked(), []
     given = {"ablation": ablation, "ablation_text": text, "sets": "sets", "display": lambda *each: shown.extend(each)}
-    assert cell("06_ablation", "abl-table", **given)["value"] == "table"
-    assert cell("06_ablation", "abl-ausuc", **given)["value"] == "ausuc"
+    assert cell("06_ablation", "abl-table", **given)["final"] == "table"
+    assert cell("06_ablation", "abl-ausuc", **given)["final"] == "ausuc"
     cell("06_ablation", "abl-tuning", **given)
     assert cell("06_ablation", "abl-others", **given)["said"] == "readings"
     assert shown[1:] == ["learning_rates", "others"] and text.of("readings") == [("sets",)]
@@ -272,10 +253,10 @@ def test_tables_of_chapter_7_are_those_of_the_rotation(turned):
     table = pd.DataFrame(np.arange(8).reshape(2, 4), columns=names.keys())
     report = Asked(protocols=table, all_methods=table)
     here = cell("07_anatomy", "anatomy-protocols", report=report, tables=turned)
-    every = cell("07_anatomy", "anatomy-all", report=report, tables=turned, compared_in=here["compared_in"])["value"]
-    assert list(here["value"]) == list(every) == list(names.values())
+    every = cell("07_anatomy", "anatomy-all", report=report, tables=turned, compared_in=here["compared_in"])["final"]
+    assert list(here["final"]) == list(every) == list(names.values())
     assert report.calls == [(name, (turned,), {}) for name in ("protocols", "all_methods")]
-    shown = cell("07_anatomy", "anatomy-headline", tables=turned)["value"]
+    shown = cell("07_anatomy", "anatomy-headline", tables=turned)["final"]
     assert list(shown) == ["U", "U, gain over illness", "U within source × view", "share of the ceiling"]
     rows = turned["methods"][(turned["methods"].method == "focused") & (turned["methods"].protocol == "abnormal")]
     (own,) = [row for row in rows.itertuples() if (row.metric, row.stratum) == ("U", "none")]
@@ -320,8 +301,8 @@ def test_other_truths_children_and_splits_are_read_from_their_own_folders():
               "default-nih-mini": ("about", "split")}  # fmt: skip
     beyond = Asked(load=lambda folder, *names: loaded[folder.rpartition("/")[2]])
     assert cell("07_anatomy", "anatomy-truths", beyond=beyond)["said"].endswith("truths")
-    assert cell("07_anatomy", "anatomy-transfer", beyond=beyond)["value"] == "transfer"
-    assert cell("07_anatomy", "anatomy-default-table", beyond=beyond)["value"] == "default_split"
+    assert cell("07_anatomy", "anatomy-transfer", beyond=beyond)["final"] == "transfer"
+    assert cell("07_anatomy", "anatomy-default-table", beyond=beyond)["final"] == "default_split"
     asked = [("data/results/truth-nih-mini", "emphysema", "radiologists", "never"),
              ("data/results/transfer-kermany", "transfer"), ("data/results/default-nih-mini", "values")]  # fmt: skip
     assert beyond.of("load") == asked and beyond.of("truths") == [("emphysema", "radiologists", "never")]

@@ -81,7 +81,7 @@ def train_epoch(
     dict
         ``lr`` of the last step and the mean of every term of the objective over the steps.
     """
-    torch.manual_seed(config.seed * 100_003 + epoch + 1)
+    _seed(config.seed * 100_003 + epoch + 1, labels.device)
     module.train()
     if config.tune == "last":  # what is not trained stays as it is: its batch statistics, too
         module.visual_extractor.eval()
@@ -104,6 +104,11 @@ def train_epoch(
         if tick and (k % 20 == 19 or k == steps - 1):
             tick(epoch * steps + k + 1, sums[0].item() / (k + 1))
     return {"lr": group["lr"]} | dict(zip(terms, (team.mean(sums) / steps).tolist(), strict=True))
+
+
+def _seed(number: int, device: torch.device) -> None:
+    """As ``torch.manual_seed``, without the millisecond that it takes to prepare an accelerator that is not used."""
+    (torch.default_generator if device.type == "cpu" else torch).manual_seed(number)
 
 
 def _last(model: nn.Module) -> list[nn.Module]:

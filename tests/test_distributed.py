@@ -53,6 +53,14 @@ def two(films, tmp_path_factory):
     return launch.launch(job(films, tmp_path_factory.mktemp("two") / "training"), devices=2)
 
 
+def test_trainings_alone_share_a_fabric_but_for_one_that_scales_gradients():
+    of = [distributed.fabric_of("cpu", precision, distributed.ALONE) for precision in
+          ("32-true", "32-true", "bf16-mixed", "16-mixed", "16-mixed")]  # fmt: skip
+    assert of[0] is of[1] and len({id(one) for one in of}) == 4
+    assert [one.strategy.precision.precision for one in of[:3]] == ["32-true", "32-true", "bf16-mixed"]
+    assert {str(one.device) for one in of} == {"cpu"}
+
+
 def test_the_parts_of_a_batch_are_the_batch():
     for n in (1, 2, 7, 64, 65):
         for size in (1, 2, 3):

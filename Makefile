@@ -30,9 +30,10 @@ help:  ## this list
 install: $(READY)  ## virtual environment in .venv with the exact versions of requirements.lock
 $(READY):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version.split()[0] + ": make PYTHON=python3.12 ...")'
-	@echo "Installing into .venv (about 7 GB, some minutes) ..."
+	@echo "Installing into .venv (about 7 GB, 3 more while it unpacks, some minutes) ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps -r requirements.lock
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps -r requirements.lock || { \
+	  echo "pip stopped, see above. It needs 7 GB here, where $$(df -Ph . | awk 'END {print $$4}') are free now, and 3 GB in $${TMPDIR:-/tmp} while it unpacks, where $$(df -Ph "$${TMPDIR:-/tmp}" | awk 'END {print $$4}') are free. Run make again: it goes on." >&2; exit 1; }
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@rm -f .venv/ready-* && touch $@
 

@@ -29,6 +29,7 @@ def swapped(panels: dict[str, np.ndarray], findings: SeenUnseen) -> Figure:
     for i, (ax, (title, matrix)) in enumerate(zip(axes[0], panels.items(), strict=False)):
         sns.heatmap(matrix, ax=ax, annot=True, fmt=".2f", vmin=0, vmax=1, cmap="PuOr_r", cbar=False, square=True,
                     linewidths=1, xticklabels=names, yticklabels=names if i == 0 else False)  # fmt: skip
+        figures.readable(ax)
         for own in range(len(names)):
             ax.add_patch(plt.Rectangle((own, own), 1, 1, fill=False, edgecolor="black", lw=1.6))
         ax.set(xlabel="searched for with the text of", ylabel="" if i else "films with", title=title)

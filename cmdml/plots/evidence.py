@@ -9,7 +9,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 
-from cmdml.plots.figures import OTHER, SEEN, UNSEEN
+from cmdml.plots.figures import OTHER, SEEN, UNSEEN, readable
 
 OWN = "#6b46c1"  # the study's own method; blue and orange are taken
 LABELS = {
@@ -96,7 +96,8 @@ def loss_grid(points: pd.DataFrame, ax: Axes) -> Axes:
     if points.empty:
         return nothing(ax, "no grid was run")
     table = points.pivot_table("value", "gamma", "alpha")
-    sns.heatmap(table, annot=True, fmt=".3f", cmap="Blues", cbar=False, linewidths=0.5, ax=ax, annot_kws={"size": 9})
+    look = {"cmap": "Blues", "cbar": False, "linewidths": 0.5, "annot_kws": {"size": 9}}
+    readable(sns.heatmap(table, annot=True, fmt=".3f", ax=ax, **look))
     ax.set(xlabel="α (weight of positives)", ylabel="γ (focusing)")
     ax.set_yticklabels([f"{value:g}" for value in table.index], rotation=0)
     ax.tick_params(length=0)

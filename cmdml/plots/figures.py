@@ -16,12 +16,14 @@ import seaborn as sns
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from seaborn.utils import relative_luminance
 
 from cmdml.findings import SeenUnseen
 from cmdml.loss import WeightedFocusedEuclideanLoss
 
 SEEN, UNSEEN, OTHER = "#2b6cb0", "#dd6b20", "#8a94a3"
 WIDTH = 7.2  # inches; about the text column of the book, so 10 pt in a figure is 10 pt on the page
+ALIKE = 0.179  # the relative luminance against which black and white have the same contrast, 4.6 : 1
 _LINES = ("-", "--", "-.", ":")
 
 
@@ -95,10 +97,20 @@ def heatmap(matrix: np.ndarray, findings: SeenUnseen, ax: Axes, *, numbers: bool
     """A (C, C) matrix over the findings, its numbers in the cells, tick labels in the colours of seen and unseen."""
     names = [words(key) for key in findings.keys]
     look = {"cmap": "Blues", "fmt": ".2f", "square": True, "linewidths": 0.5, "cbar": False, "annot_kws": {"size": 8.5}}
-    sns.heatmap(matrix, annot=numbers, xticklabels=names, yticklabels=names, ax=ax, **(look | options))
+    readable(sns.heatmap(matrix, annot=numbers, xticklabels=names, yticklabels=names, ax=ax, **(look | options)))
     for ticks in (ax.get_xticklabels(), ax.get_yticklabels()):
         colour_ticks(ticks, findings.keys, findings)
     ax.tick_params(length=0)
+    return ax
+
+
+def readable(ax: Axes) -> Axes:
+    """Each number of a heat map in black or white, whichever has more contrast with its cell (WCAG's measure)."""
+    if ax.texts:
+        cells = ax.collections[0]
+        shown = ~np.ma.getmaskarray(cells.get_array()).ravel()  # seaborn writes no number where there is none
+        for text, colour in zip(ax.texts, cells.get_facecolors()[shown], strict=True):
+            text.set_color("black" if relative_luminance(colour) > ALIKE else "white")
     return ax
 
 

@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.colors import to_hex
+from matplotlib.colors import to_hex, to_rgb
 
 from cmdml.findings import SeenUnseen
 from cmdml.loss import weighted_focused_euclidean
@@ -63,6 +63,27 @@ def test_heatmap_writes_its_numbers_and_leaves_the_blank_blank(ax):
     figures.heatmap(matrix, FINDINGS, ax)
     assert [t.get_text() for t in ax.texts] == ["0.25"] * 12
     assert to_hex(ax.get_xticklabels()[1].get_color()) == figures.UNSEEN
+
+
+def contrast(a, b):
+    """WCAG 2.2: (L1 + 0.05) / (L2 + 0.05), of sRGB colours."""
+    lum = []
+    for colour in (a, b):
+        rgb = np.array(to_rgb(colour))
+        rgb = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+        lum.append(rgb @ [0.2126, 0.7152, 0.0722])
+    return (max(lum) + 0.05) / (min(lum) + 0.05)
+
+
+@pytest.mark.parametrize("tones", ["Blues", "PuOr_r", "Greys"])
+def test_the_numbers_of_a_heatmap_can_be_read_on_every_shade(ax, tones):
+    matrix = np.linspace(0, 1, 16).reshape(4, 4)
+    matrix[1, 2] = np.nan
+    figures.heatmap(matrix, FINDINGS, ax, cmap=tones)
+    cells = np.delete(ax.collections[0].get_facecolors(), 6, axis=0)
+    assert len(ax.texts) == len(cells) == 15
+    assert min(contrast(text.get_color(), cell[:3]) for text, cell in zip(ax.texts, cells, strict=True)) >= 4.5
+    assert {text.get_color() for text in ax.texts} == {"black", "white"}
 
 
 def test_radiograph_keeps_the_grey_scale(ax, generator):

@@ -10,6 +10,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 
 import torch
+from threadpoolctl import threadpool_limits
 
 from cmdml.sources.decoding import cores
 
@@ -25,6 +26,7 @@ def workers():
 
 
 def _alone() -> None:
+    threadpool_limits(1)  # numpy's and scipy's; Snakemake gives a job that has all cores as many threads, too
     torch.set_num_threads(1)  # a fork has none of its parent's threads, and OpenMP would wait for them for ever
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: else it would wait for work for ever

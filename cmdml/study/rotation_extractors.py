@@ -23,6 +23,10 @@ from cmdml.radiographs import Partition
 from cmdml.study.rotation import Rotation, features_folder, folder
 from cmdml.training import build_model, fit
 
+NO_LAYER = (
+    "rotation.extractor needs a hidden layer before its visual head: set hidden to 1 or more, and direction to joint "
+    "or visual_to_semantic"
+)
 BATCH = 256  # films of 64 px that a forward pass takes at once
 
 
@@ -32,6 +36,8 @@ def config_of(profile: dict, seed: int) -> tuple[TrainConfig, str]:
     values = {**profile["parameters"], **own, "tune": "all", "seed": seed}
     values, _ = effective(values, own)
     config = TrainConfig.from_dict({f.name: values[f.name] for f in fields(TrainConfig) if f.name in values})
+    if not config.hidden or config.direction == "semantic_to_visual":  # said before the hours of training
+        raise ValueError(NO_LAYER)
     return config, values["semantics"]
 
 
@@ -41,11 +47,12 @@ def headless(model: CMDML) -> VisualExtractor:
     Raises
     ------
     ValueError
-        The regression module is a single linear map (``hidden: 0``), so that there is no such layer.
+        The visual regression module is a single linear map (``hidden: 0``), or there is none
+        (``direction: semantic_to_visual``), so that there is no such layer.
     """
-    layers, extractor = [*model.visual_regression], model.visual_extractor
-    if len(layers) == 1:
-        raise ValueError("rotation.extractor needs a hidden layer before its head: set hidden to 1 or more")
+    layers, extractor = [*model.visual_regression.children()], model.visual_extractor
+    if len(layers) < 2:
+        raise ValueError(NO_LAYER)
     extractor.net, extractor.features = nn.Sequential(extractor.net, *layers[:-1]), layers[-1].in_features
     return extractor.eval()  # without its dropout
 

@@ -70,8 +70,17 @@ def test_what_is_kept_is_the_layer_before_the_last(vectors, tiny):
         made = headless(model.train())  # in evaluation mode, whatever the model was in
         np.testing.assert_allclose(made(images), wanted, atol=1e-6)
     assert made.features == HIDDEN
-    with pytest.raises(ValueError, match="needs a hidden layer"):
-        headless(build_model(TrainConfig(backbone="small_cnn", hidden=0), vectors))
+    for without in ({"hidden": 0}, {"direction": "semantic_to_visual"}):
+        with pytest.raises(ValueError, match="needs a hidden layer"):
+            headless(build_model(TrainConfig(backbone="small_cnn", **without), vectors))
+
+
+@pytest.mark.parametrize("without", [{"hidden": 0}, {"direction": "semantic_to_visual"}])
+def test_an_extractor_without_a_layer_to_freeze_is_refused_before_it_is_trained(drawn, without):
+    plan = drawn["rotation"]
+    own = plan["extractor"] | {"parameters": plan["extractor"]["parameters"] | without}
+    with pytest.raises(ValueError, match="needs a hidden layer before its visual head: set hidden to 1 or more, and"):
+        config_of(drawn | {"rotation": plan | {"extractor": own}}, 3)
 
 
 def test_a_network_is_shown_no_label_of_its_unseen_findings_and_no_test_label(drawn, tiny, tmp_path, monkeypatch):

@@ -57,6 +57,31 @@ def test_the_plain_loops_of_the_bootstrap_give_our_numbers(benchmark):
         np.testing.assert_allclose(loop(labels, scores, drawn, unit), ours, atol=1e-9)
 
 
+def test_a_single_number_of_the_loops_that_differs_is_printed_as_it_is(benchmark, monkeypatch, tmp_path):
+    module = benchmark("bootstrap")
+
+    def ours(labels, scores, drawn, unit):
+        return np.zeros((2, len(drawn), labels.shape[1]))
+
+    def one_off(labels, scores, drawn, unit):
+        found = ours(labels, scores, drawn, unit)
+        found[1, -1, 3] = -0.25
+        return found
+
+    monkeypatch.setattr(module, "weighted_auroc_ap", ours)
+    monkeypatch.setattr(module, "loop_resampled", one_off)
+    monkeypatch.setattr(module, "loop_weighted", ours)
+    monkeypatch.setattr(sys, "argv", ["bootstrap.py", "--images", "60", "--replicates", "20", "--loop-replicates", "2",
+                                      "--repeats", "3", "--out", str(tmp_path / "a/b")])  # fmt: skip
+    module.main()
+    found = json.loads((tmp_path / "a/b/bootstrap.json").read_text())
+    assert [row["max_difference"] for row in found["rows"]] == [0, 0.25, 0]
+    assert [row["replicates_run"] for row in found["rows"]] == [20, 2, 2]
+    assert found["rows"][0]["ratio"] == 1 and found["replicates"] == 20 and found["images"] == 60
+    for row in found["rows"]:
+        assert row["fastest"] <= row["seconds"] <= row["slowest"]
+
+
 def test_the_walk_of_the_loss_gives_our_loss(benchmark):
     generator = torch.Generator().manual_seed(0)
     v, s = (torch.nn.functional.normalize(torch.randn(n, 6, generator=generator)) for n in (5, 4))

@@ -52,6 +52,8 @@ def test_a_page_without_fault_has_none(look, tmp_path):
         ("<script>missing()</script>", "script: missing is not defined"),
         (WIDE.format("a wide box"), "scrolls sideways at 390 px"),
         (f"<details><summary>More</summary>{WIDE.format('in a fold')}</details>", "scrolls sideways at 390 px"),
+        (f'<style>.toggle-hidden {{ display: none }}</style><div class="toggle-hidden">{WIDE.format("a cell")}</div>',
+         "scrolls sideways at 390 px"),
         (f'<pre style="overflow: auto">{"x = 1; " * 300}</pre>', "code runs out of its column: x = 1;"),
         (SCROLLS.format(""), "scrolls out of the keyboard's reach at 390 px"),
         (SCROLLS.format(' tabindex="0"'), "scrolls out of the keyboard's reach at 390 px"),

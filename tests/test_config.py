@@ -100,6 +100,10 @@ def test_what_has_no_effect_is_refused_where_given_and_dropped_where_inherited()
     values = {"objective": "euclidean", "gamma": 4.0, "tau": 2.0, "margin": None, "lr": 0.1}
     with pytest.raises(ValueError, match=r"objective euclidean does not use gamma \(given: 4.0\).*reads tau"):
         effective(values, {"objective", "gamma"})
+    for name in ("gamma", "margin"):  # 0 is a value that somebody asked for, too
+        with pytest.raises(ValueError, match=rf"objective euclidean does not use {name} \(given: 0\.0\)"):
+            effective({"objective": "euclidean", name: 0.0}, {name})
+        assert effective({"objective": "euclidean", name: 0.0}) == ({"objective": "euclidean"}, [name])
     kept, dropped = effective(values, {"objective"})
     assert dropped == ["gamma"] and kept == {"objective": "euclidean", "tau": 2.0, "margin": None, "lr": 0.1}
     assert effective({"tune": "frozen", "augment": True}, {"tune"}) == ({"tune": "frozen"}, ["augment"])

@@ -8,6 +8,7 @@ import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -54,11 +55,23 @@ def two(films, tmp_path_factory):
 
 
 def test_trainings_alone_share_a_fabric_but_for_one_that_scales_gradients():
-    of = [distributed.fabric_of("cpu", precision, distributed.ALONE) for precision in
-          ("32-true", "32-true", "bf16-mixed", "16-mixed", "16-mixed")]  # fmt: skip
+    asked = ("32-true", "32-true", "bf16-mixed", "16-mixed", "16-mixed")
+    with pytest.warns(UserWarning, match="fp16 is not supported on CPU"):
+        of = [distributed.fabric_of("cpu", precision, distributed.ALONE) for precision in asked]
     assert of[0] is of[1] and len({id(one) for one in of}) == 4
     assert [one.strategy.precision.precision for one in of[:3]] == ["32-true", "32-true", "bf16-mixed"]
     assert {str(one.device) for one in of} == {"cpu"}
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_several_processes_train_on_what_was_asked_for(monkeypatch, precision):
+    made, launched = [], []
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    monkeypatch.setattr(distributed, "Fabric", lambda **given: made.append(given) or SimpleNamespace(
+        launch=lambda: launched.append(True)))  # fmt: skip
+    distributed.fabric_of("cpu", precision, Team(3, 6))
+    assert made == [{"accelerator": "cpu", "strategy": "ddp", "precision": precision, "devices": 2, "num_nodes": 3}]
+    assert launched == [True]
 
 
 def test_the_parts_of_a_batch_are_the_batch():

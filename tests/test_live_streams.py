@@ -180,6 +180,30 @@ def test_what_the_page_carries_of_a_stream(stream, streams):
     assert not [name for name in stream.tensors("films") if "semantic" in name] and weights
 
 
+def test_hits_are_counted_on_films_of_one_seen_finding_where_it_was_drawn(streams, monkeypatch):
+    findings, drawn = split_findings(KEYS), []
+    table = streams.sample_table(4000, streams.TRAY_SEED + 1)
+    labels = table[list(KEYS)].to_numpy()
+    wanted = [row for row in labels if row.sum() == 1 and row[findings.seen_index].sum() == 1][:30]
+
+    def draw(scene, size, seed):
+        """A grey film; a finding is a white square at the top left."""
+        drawn.append(np.array(scene["labels"]))
+        films = np.full((len(scene["labels"]), size, size), 100, np.uint8)
+        films[drawn[-1].any(1), :8, :8] = 250
+        return films
+
+    monkeypatch.setattr(streams, "draw", draw)
+    def embed(films):
+        there = films[:, :8, :8].mean((1, 2)) > 249
+        return np.stack([there, ~there], 1).astype(float)
+
+    found = streams.pointing(SimpleNamespace(anchors=np.tile([1.0, 0.0], (14, 1)), embed=embed), findings, many=30)
+    np.testing.assert_array_equal(drawn[0], wanted)
+    assert not drawn[1].any()  # the same films without their finding
+    assert found == {"films": 30, "hits": 30, "chance": round(1 / 64, 3)}
+
+
 def test_real_films_of_the_tray_are_those_of_the_page(streams, page, tmp_path):
     real = FeatureSet.load(ROOT / "data/features/nih-mini-efficientnet_lite0")
     features, items = streams.tray_films(real, tmp_path)

@@ -18,6 +18,10 @@ def test_the_guide_counts_the_bugs_that_were_planted():
     told = {draw: (int(planted), int(alive)) for draw, planted, alive in rows}
     assert {draw: numbers for draw, numbers in told.items() if draw != "first"} == {
         draw: (judged[draw], lived[draw]) for draw in judged}  # fmt: skip
-    k, n = (sum(count[draw] for draw in ("third", "fourth")) for count in (lived, judged))
+    late = [one for one in plants if one["draw"] != "second"]  # after the tests were gone through
+    k, n = sum(one["lived"] for one in late), len(late)
     low, high = binomtest(k, n).proportion_ci(method="wilson")
     assert f"({k} of {n}; 95 % interval by Wilson: {100 * low:.0f} to {100 * high:.0f} %)" in guide
+    for place, inside in (("in the package", True), ("outside it", False)):
+        here = [one for one in late if one["file"].startswith("cmdml/") == inside]
+        assert f"{sum(one['lived'] for one in here)} of {len(here)} {place}" in guide

@@ -109,6 +109,14 @@ def test_a_benchmark_s_table_says_how_busy_the_machine_was(stage, tmp_path):
     assert "Load of the machine: 4.2 → 5.1." in text and "nothing" not in text
 
 
+@pytest.mark.parametrize(("dirty", "said"), [(False, ""), (True, ", with changes")])
+def test_a_benchmark_of_uncommitted_code_says_so(stage, tmp_path, dirty, said):
+    page = measured(tmp_path, dirty=dirty)
+    stage.benchmarks(page)
+    assert f"code `{'c' * 12}{said}`;" in page.read_text()
+    assert stage.code_of({"commit": None, "dirty": dirty}) == "unknown" + said
+
+
 def test_a_benchmark_that_was_edited_is_refused(stage, tmp_path):
     page = measured(tmp_path)
     file = tmp_path / "data/results/benchmarks/scale.json"

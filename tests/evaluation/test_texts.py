@@ -77,6 +77,22 @@ def test_a_text_points_as_seen_from_the_middle_of_the_seen_anchors(made):
             assert cosine == pytest.approx(u @ v / (np.linalg.norm(u) * np.linalg.norm(v)))
 
 
+def test_whom_films_look_like_is_asked_among_the_ill_and_the_prediction_follows_from_it(made):
+    labels, scores = made
+    assert (~labels.any(1)).sum() > 5  # normal films, which would lift every cell
+    found = texts.pointing(labels, scores, np.random.default_rng(3).normal(size=(5, 4)), FINDINGS)
+    ill = labels.any(1)
+    for i, a in enumerate((3, 4)):
+        for c in range(3):
+            assert found.films[i, c] == pytest.approx(naive_auroc(labels[ill, a], scores[ill, c]))
+    raw = np.array([[sum(found.films[a, c] * found.text[b, c] for c in range(3)) for b in (0, 1)] for a in (0, 1)])
+    wanted = raw - raw.mean(1, keepdims=True) - raw.mean(0) + raw.mean()
+    np.testing.assert_allclose(found.predicted, wanted)
+    pairs = np.array([[naive_auroc(labels[ill, a], scores[ill, b]) for b in (3, 4)] for a in (3, 4)])
+    wanted = pairs - pairs.mean(1, keepdims=True) - pairs.mean(0) + pairs.mean()
+    np.testing.assert_allclose(found.matrix, wanted, atol=1e-12)
+
+
 def test_pointing_says_nothing_of_a_model_that_only_knows_illness():
     labels, scores, semantic = looking(np.eye(3)[:2], np.eye(3)[:2])
     flat = np.repeat(scores.sum(1, keepdims=True), 5, axis=1)

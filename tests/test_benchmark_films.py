@@ -71,10 +71,14 @@ def test_films_of_a_folder_are_its_test_films_two_hundred_at_most(benchmark, mon
     assert len(module.real_films(None, 32)) == 40 and {path.parent for path, _ in read} == {ROOT / "data/films"}
 
 
-def test_other_phantoms_are_not_those_of_the_head(benchmark):
-    module = benchmark("out_of_distribution")
+def test_other_phantoms_are_not_those_of_the_head(benchmark, monkeypatch):
+    module, seeds = benchmark("out_of_distribution"), []
+    for name in ("sample_table", "sample_scene"):
+        sample = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda what, seed, sample=sample: seeds.append(seed) or sample(what, seed))
     own, other = module.phantoms(64, True), module.phantoms(64, False)
     assert own.shape == other.shape == (200, 64, 64) and not {f.tobytes() for f in own} & {f.tobytes() for f in other}
+    assert seeds == [0, 0, 1, 1]  # of who is on a film and of how it looks
 
 
 @pytest.mark.parametrize("root", [None, "films"])

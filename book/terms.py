@@ -51,15 +51,20 @@ def link_first_uses(app, doctree: nodes.document, docname: str) -> None:
     given = {link.get("refuri", "").partition("#")[2] for link in doctree.findall(nodes.reference)}
     terms = {term.lower(): anchor for anchor, term, _ in definitions(app.env.get_doctree(GLOSSARY))
              if term.lower() not in EVERYDAY and anchor not in given}  # fmt: skip
-    for text in list(doctree.findall(nodes.Text)):
-        # Long names first: "visual feature extractor" is one term.
-        names = "|".join(map(re.escape, sorted(terms, key=len, reverse=True)))
-        match = re.search(rf"(?<![\w-])({names})s?(?![\w-])", text, re.IGNORECASE) if names else None
-        if match is None or not is_prose(text):
-            continue
-        uri = f"{app.builder.get_relative_uri(docname, GLOSSARY)}#{terms.pop(match[1].lower())}"
-        link = nodes.reference("", match[0], refuri=uri, internal=True)
-        text.parent.replace(text, [nodes.Text(text[: match.start()]), link, nodes.Text(text[match.end() :])])
+    for text in filter(is_prose, list(doctree.findall(nodes.Text))):
+        parts, rest = [], str(text)
+        while match := first_of(terms, rest):
+            uri = f"{app.builder.get_relative_uri(docname, GLOSSARY)}#{terms.pop(match[1].lower())}"
+            parts += [nodes.Text(rest[: match.start()]), nodes.reference("", match[0], refuri=uri, internal=True)]
+            rest = rest[match.end() :]
+        if parts:
+            text.parent.replace(text, [*parts, nodes.Text(rest)])
+
+
+def first_of(terms: dict[str, str], text: str) -> re.Match | None:
+    """The first of the terms in a text; long names first: "visual feature extractor" is one term."""
+    names = "|".join(map(re.escape, sorted(terms, key=len, reverse=True)))
+    return re.search(rf"(?<![\w-])({names})s?(?![\w-])", text, re.IGNORECASE) if names else None
 
 
 def write_definitions(app, error: Exception | None) -> None:

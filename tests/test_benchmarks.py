@@ -3,6 +3,8 @@
 import importlib
 import json
 import sys
+from contextlib import nullcontext
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -11,6 +13,7 @@ import torch
 
 from cmdml.evaluation.bootstrap import weighted_auroc_ap
 from cmdml.files import is_sealed
+from cmdml.findings import KEYS
 from cmdml.loss import squared_distance, weighted_focused_euclidean
 from cmdml.study.places import ROOT
 
@@ -20,7 +23,7 @@ def benchmark(monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     before = set(sys.modules)
     yield lambda name: importlib.import_module(name)
-    for name in ("bootstrap", "loss", "out_of_distribution", "pointing", "timing"):
+    for name in ("bootstrap", "live_page", "loss", "out_of_distribution", "pointing", "timing"):
         if name not in before:
             sys.modules.pop(name, None)
 
@@ -122,3 +125,93 @@ def test_pointing_is_averaged_over_findings(benchmark):
     found = benchmark("pointing").overall(each).set_index("kind")
     assert found.accuracy.to_dict() == pytest.approx({"all": 0.5, "seen": 0.3, "unseen": 0.9})
     assert found.films.to_dict() == {"all": 70, "seen": 30, "unseen": 40} and found.findings["seen"] == 2
+
+
+def test_loops_on_few_replicates_are_scaled_to_all(benchmark, monkeypatch, tmp_path, capsys):
+    module, asked = benchmark("bootstrap"), []
+    times = iter([[2.0, 4.0, 3.0], [1.0, 3.0, 1.5], [6.0, 9.0, 7.5]])
+
+    def seconds(function, labels, scores, drawn, unit, repeats):
+        asked.append((function, len(drawn), repeats, len(labels)))
+        return next(times), np.zeros((2, len(drawn), 14))
+
+    monkeypatch.setattr(module, "seconds", seconds)
+    monkeypatch.setattr(module, "weighted_auroc_ap", lambda *given: None)
+    monkeypatch.setattr(sys, "argv", ["bootstrap.py", "--images", "60", "--replicates", "20", "--loop-replicates", "4",
+                                      "--repeats", "3", "--out", str(tmp_path)])  # fmt: skip
+    module.main()
+    assert [entry[1:] for entry in asked] == [(20, 3, 60), (4, 3, 60), (4, 3, 60)]
+    assert [entry[0] for entry in asked[1:]] == [module.loop_resampled, module.loop_weighted]
+    rows = json.loads((tmp_path / "bootstrap.json").read_text())["rows"]
+    assert [[row[key] for key in ("seconds", "fastest", "slowest", "ratio")] for row in rows] == [
+        [3, 2, 4, 1], [7.5, 5, 15, 2.5], [37.5, 30, 45, 12.5]]  # fmt: skip
+    assert "loops run on 4 replicates and scaled" in capsys.readouterr().out
+
+
+def test_the_cohort_of_the_bootstrap_is_as_ill_and_as_often_filmed_as_nih_s(benchmark):
+    module = benchmark("bootstrap")
+    labels, scores, patients = module.cohort(20_000)
+    # of the 112,120 films of the data set 60,361 have no finding, 19,894 an infiltration, 227 a hernia; 30,805 patients
+    assert (labels.sum(1) == 0).mean() == pytest.approx(60_361 / 112_120, abs=0.015)
+    assert labels[:, KEYS.index("Infiltration")].mean() == pytest.approx(19_894 / 112_120, abs=0.015)
+    assert labels[:, KEYS.index("Hernia")].mean() == pytest.approx(227 / 112_120, abs=0.002)
+    assert 20_000 / (patients[-1] + 1) == pytest.approx(112_120 / 30_805, rel=0.1) and (np.diff(patients) >= 0).all()
+    assert scores[labels == 1].mean() - scores[labels == 0].mean() == pytest.approx(0.8, abs=0.03)
+    assert len(np.unique(scores)) < scores.size / 10  # with ties
+
+
+class Clock:
+    """A clock that only moves when it is told to."""
+
+    now = 0.0
+
+    def perf_counter(self):
+        return self.now
+
+    def spend(self, seconds, answer=None):
+        def spent(*given):
+            self.now += seconds
+            return answer
+
+        return spent
+
+
+def test_every_repeat_is_timed(benchmark, monkeypatch):
+    module, clock = benchmark("bootstrap"), Clock()
+    monkeypatch.setattr(module, "time", clock)
+    assert module.seconds(clock.spend(3, "answer"), 1, repeats=4) == ([3] * 4, "answer")
+
+
+class Page:
+    """A page of a browser that says how long it took: a film ten times its number, a heat map a hundred times."""
+
+    def __init__(self, module):
+        self.module, self.done = module, []
+
+    def __getattr__(self, name):
+        return lambda *given: self.done.append((name, *given))
+
+    def evaluate(self, script, film=None):
+        self.done.append((script, film))
+        known = {self.module.FILM: (film or 0) * 10, self.module.HEAT: (film or 0) * 100, self.module.SWITCH: 7.0}
+        return known.get(script, 6 if "tray" in script else None)
+
+
+def test_the_live_page_s_times_are_medians_and_kept_with_the_load(benchmark, monkeypatch, tmp_path, capsys):
+    module, clock = benchmark("live_page"), Clock()
+    page = Page(module)
+    page.goto = lambda address: page.done.append(("goto", address)) or clock.spend(1.5)()
+    monkeypatch.setattr(module, "time", clock)
+    monkeypatch.setattr(module, "browser", lambda: nullcontext(SimpleNamespace(new_page=lambda: page)))
+    monkeypatch.setattr(module.os, "getloadavg", lambda: (0.3, 0.2, 0.1))
+    monkeypatch.setattr(sys, "argv", ["live_page.py", "--out", str(tmp_path)])
+    module.main()
+    kept = json.loads((tmp_path / "speed.json").read_text())
+    wanted = {"load_ms": 1500, "film_ms": 25, "heat_map_ms": 100, "switch_ms": 7, "films": 6, "load_average": 0.3}
+    assert {name: kept[name] for name in wanted} == wanted and "versions" in kept
+    assert [film for script, film in page.done if script == module.FILM] == [0, *range(6)]  # one to warm up
+    assert ("uncheck", "#heat") in page.done and ("ready", None) in page.done
+    assert page.done[page.done.index(("set_default_timeout", 0)) + 1] == (
+        "goto", (ROOT / "book/_static/live/index.html").as_uri())  # fmt: skip
+    assert "load_ms 1500, film_ms 25, heat_map_ms 100, switch_ms 7, films 6 (load of the machine 0.3)" in (
+        capsys.readouterr().out)  # fmt: skip

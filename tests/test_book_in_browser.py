@@ -3,10 +3,11 @@
 import importlib.util
 import shutil
 from contextlib import nullcontext
+from pathlib import Path
 
 import pytest
 from browser import NAMES, browser, chromium
-from check import Look, broken_links, check, page_faults
+from check import Look, broken_links, check, main, page_faults, pages_of
 
 needs_chromium = pytest.mark.skipif(
     not any(map(shutil.which, NAMES)) or importlib.util.find_spec("playwright") is None,
@@ -109,3 +110,65 @@ def test_without_a_browser_one_sentence_says_how_to_get_one(monkeypatch):
     monkeypatch.setenv("PATH", "")
     with pytest.raises(OSError, match="no Chromium on this machine: install it"):
         chromium()
+
+
+def little(folder, *names):
+    folder.mkdir()
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(PAGE.format('<a href="nothing.html">there</a>'), encoding="utf-8")
+    return folder
+
+
+def test_pages_are_those_of_the_book_and_not_what_comes_with_it(tmp_path):
+    folder = little(tmp_path / "html", "a.html", "book/b.html", "_static/c.html", "_sources/d.html",
+                    "_downloads/e.html", "_images/f.html", "reports/g.html", "book/_static/h.html")  # fmt: skip
+    names = [str(page.relative_to(folder)) for page in pages_of(folder)]
+    assert names == ["a.html", "book/_static/h.html", "book/b.html"]
+
+
+def test_only_the_named_pages_are_looked_at_and_the_links_of_all(monkeypatch, tmp_path):
+    folder, seen = little(tmp_path / "html", "a.html", "b.html", "index.html"), []
+    (folder / "index.html").write_text('<meta http-equiv="Refresh" content="0; url=a.html">')
+    monkeypatch.setattr("check.browser", lambda: nullcontext("running"))
+    monkeypatch.setattr("check.Look", lambda running, theme: (running, theme))
+    monkeypatch.setattr("check.page_faults", lambda look, path, shots: seen.append((look, path.stem)) or [
+        f"{path.stem} {look[1]} {shots}"])  # fmt: skip
+    links = [f"{name}.html: the link nothing.html leads to no file" for name in "ab"]
+    assert check(folder) == links + [f"{name} {theme} None" for theme in ("light", "dark") for name in "ab"]
+    assert {look[0] for look, _ in seen} == {"running"}
+    assert check(folder, ["b"], themes=("dark",)) == [*links, "b dark None"]
+    assert check(folder, ["index"], themes=("dark",)) == [*links, "index dark None"]  # who names it gets it
+    with pytest.raises(OSError, match="holds no page called c, d"):
+        check(folder, ["d", "a", "c"])
+
+
+@pytest.mark.parametrize(
+    ("words", "found", "said", "code"),
+    [
+        ([], [], "2 pages, no fault.\n", 0),
+        ([], ["a: x", "b: y", "b: z"], "a: x\nb: y\nb: z\n", "3 faults in 2 pages"),
+        (["--only", "a"], ["a: x"], "a: x\n", "1 faults in 1 pages"),
+        ([], OSError("no Chromium"), "", "The book was not checked: no Chromium"),
+    ],
+)
+def test_faults_are_printed_and_counted(monkeypatch, tmp_path, capsys, words, found, said, code):
+    folder, asked = little(tmp_path / "html", "a.html", "b.html"), []
+
+    def look(*given):
+        asked.append(given)
+        if isinstance(found, OSError):
+            raise found
+        return found
+
+    monkeypatch.setattr("check.check", look)
+    monkeypatch.setattr("sys.argv", ["check.py", str(folder), *words, "--screenshots", "shots"])
+    assert main() == code and capsys.readouterr().out == said
+    assert asked == [(folder, words[1:], Path("shots"))]
+
+
+@needs_chromium
+def test_what_was_heard_of_one_page_is_not_said_of_the_next(look, tmp_path):
+    assert faults(look, tmp_path, "<script>console.error('once')</script><script>console.error('once')</script>") == [
+        "page.html, light: console: once"]  # fmt: skip
+    assert faults(look, tmp_path, "<script>console.log('words')</script>") == []

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -125,6 +126,97 @@ def test_every_step_reads_what_the_one_before_wrote(scale, tmp_path, monkeypatch
         assert found["seconds"] > 0 and found["per_second"] == pytest.approx(600 / found["seconds"])
         assert {"cpu_s", "own_mib", "resident_mib"} < found.keys()
     assert (place / "training/seal.json").is_file()
+
+
+@pytest.fixture
+def whole(scale, monkeypatch):
+    """``main`` with steps that only take the time they are given: a second for ten films, and a load for each look."""
+    told, load = SimpleNamespace(reports=[], places=[], drawn=[]), iter(range(1, 9))
+
+    def prepare(folder, **named):
+        told.drawn.append(named)
+        return SimpleNamespace(pixels=np.full((named["images"], 2, 2), 7, np.uint8))
+
+    def measured(films, place):
+        assert place.is_dir() and place.name == str(films)
+        assert np.load(place.parent / "drawn.npy").shape == (told.drawn[0]["images"], 2, 2)
+        told.places.append(place)
+        return [{"method": name, "films": films, "seconds": films / 10, "cpu_s": films / 10, "own_mib": 9.0}
+                for name in scale.STEPS.values()]  # fmt: skip
+
+    def report(*given, **about):
+        assert not told.places[-1].exists()  # the disk has room for one
+        told.reports.append((given[0], [dict(row) for row in given[1]], given[2], about | {"load": [*about["load"]]}))
+
+    monkeypatch.setattr(scale.phantom, "prepare", prepare)
+    monkeypatch.setattr(scale, "measured", measured)
+    monkeypatch.setattr(scale, "report", report)
+    monkeypatch.setattr(scale.os, "getloadavg", lambda: (next(load), 0, 0))
+    return told
+
+
+def test_a_size_is_reported_once_it_is_measured_and_growth_once_there_are_two(scale, whole, monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "argv", ["scale.py", "--films", "2000 1000", "--drawn", "60", "--out", str(tmp_path)])
+    scale.main()
+    assert whole.drawn == [{"images": 60, "size": 224, "progress": False}]
+    assert [place.name for place in whole.places] == ["1000", "2000"]
+    (first, rows, out, about), (second, all_rows, _, more) = whole.reports
+    assert first == second == "scale" and out == tmp_path and "growth" not in about
+    assert [row["films"] for row in rows] == [1000] * 4
+    assert [row["films"] for row in all_rows] == [1000] * 4 + [2000] * 4
+    assert about == {"films": [1000, 2000], "drawn": 60, "size": 224, "repeats": 1, "load": [(1, 0, 0), (2, 0, 0)]}
+    assert more["load"] == [(1, 0, 0), (2, 0, 0), (3, 0, 0)] and {row["grown"] for row in more["growth"]} == {2.0}
+
+
+def test_the_whole_of_chestx_ray14_has_a_file_of_its_own(scale, whole, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["scale.py", "--films", "112120"])
+    scale.main()
+    ((name, rows, out, about),) = whole.reports
+    assert name == "scale_whole" and len(rows) == 4 and out is None and about["drawn"] == 400
+    monkeypatch.setattr(sys, "argv", ["scale.py"])
+    scale.main()
+    assert [place.name for place in whole.places[1:]] == ["10000", "20000"] and whole.reports[-1][0] == "scale"
+
+
+def test_each_step_has_a_process_of_its_own_with_one_thread(scale, monkeypatch, tmp_path):
+    asked = []
+
+    def run(words, **how):
+        asked.append((words[1:], how["env"]["OMP_NUM_THREADS"], "PATH" in how["env"]))
+        assert how["check"] and words[0] == sys.executable
+        return SimpleNamespace(stdout=f'a warning\n{{"seconds": {len(asked)}}}\n')
+
+    monkeypatch.setenv("OMP_NUM_THREADS", "8")
+    monkeypatch.setattr(subprocess, "run", run)
+    rows = scale.measured(300, tmp_path)
+    file = str(ROOT / "benchmarks/scale.py")
+    assert asked == [([file, "step", step, str(tmp_path), "300"], "1", True) for step in scale.STEPS]
+    assert rows == [{"method": name, "films": 300, "seconds": i} for i, name in enumerate(scale.STEPS.values(), 1)]
+
+
+def test_the_head_is_that_of_the_films_and_evaluation_is_of_its_test_films(scale, monkeypatch, tmp_path):
+    """On the committed films, with a training that is not done."""
+    from cmdml.findings import DEFAULT_UNSEEN, KEYS
+    from cmdml.heads import HEADS, load_head
+
+    opened, fitted, judged = [], [], []
+    films = scale.FeatureSet.load(ROOT / "data/features/nih-mini-efficientnet_lite0")
+    monkeypatch.setattr(scale, "FeatureSet", SimpleNamespace(load=lambda path: opened.append(path) or films))
+    monkeypatch.setattr(scale, "fit", lambda *given, **named: fitted.append((given, named)))
+    monkeypatch.setattr(scale, "embedded", lambda folder, rows: {"scores": (folder, rows)})
+    monkeypatch.setattr(scale, "evaluate", lambda *given, **named: judged.append((given, named)))
+    scale.head(tmp_path, 5)
+    scale.evaluation(tmp_path, 5)
+    assert opened == [tmp_path / "features"] * 2
+    ((parts, vectors, config, out), named), ((labels, scores, patients, findings), how) = fitted[0], judged[0]
+    assert config == load_head(HEADS / "nih-mini").config and out == tmp_path / "training"
+    assert named == {"progress": False, "accelerator": "cpu"}
+    assert vectors.equal(scale.semantic_vectors(scale.findings_of(KEYS), "signs_text"))
+    assert set(findings.unseen) == set(DEFAULT_UNSEEN) and len(parts.radiographs) == len(films)
+    rows = [row for row, split in enumerate(films.table["split"]) if split == "test"]
+    assert scores[0] == tmp_path / "training" and scores[1].tolist() == rows and len(rows) == 559
+    assert labels.tolist() == films.labels[rows].tolist() and how == {"replicates": 1000, "seed": 0}
+    assert patients.tolist() == films.table["patient"].iloc[rows].tolist()
 
 
 def test_make_bench_runs_it_and_the_page_has_its_places():

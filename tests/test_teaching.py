@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -176,3 +177,112 @@ def test_commands_of_the_page_are_targets():
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
     named = set(re.findall(r"^make ([a-z-]+)", (ROOT / "book/teaching.md").read_text(), re.M))
     assert {"slides", "wheels", "check-install"} <= named <= targets
+
+
+def test_what_a_laptop_needs_is_measured_and_kept(check, monkeypatch, tmp_path, capsys):
+    asked = []
+    for name, place in check.SHIPPED.items():
+        (tmp_path / place).mkdir(parents=True)
+        (tmp_path / place / "file").write_bytes(b"x" * len(name))
+    (tmp_path / "_build/wheels").mkdir(parents=True)
+    (tmp_path / "_build/wheels/a.whl").write_bytes(b"x" * 1_540_000)
+    (tmp_path / "prefix").mkdir()
+    (tmp_path / "prefix/python").write_bytes(b"x" * 77)
+    monkeypatch.setattr(check, "ROOT", tmp_path)
+    monkeypatch.setattr(check.sys, "prefix", str(tmp_path / "prefix"))
+    monkeypatch.setattr(check, "versions", lambda: {"numpy": "2.0"})
+    monkeypatch.setattr(check, "forward", lambda: asked.append("forward") or "a film through a head")
+    monkeypatch.setattr(check.platform, "system", lambda: "Darwin")
+    monkeypatch.setattr(check.platform, "python_version", lambda: "3.13.1")
+    check.main(["--sizes", str(tmp_path / "sizes.json")])
+    kept = json.loads((tmp_path / "sizes.json").read_text())
+    wanted = {name: len(name) for name in check.SHIPPED} | {"archive of wheels": 1_540_000, "environment": 77}
+    assert kept == {"bytes": wanted, "system": "Darwin", "python": "3.13.1"} and asked == ["forward"]
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert lines[0] == ["numpy", "2.0"] and lines[-1] == ["ready"] and lines[-2] == "a film through a head".split()
+    assert ["archive", "of", "wheels", "1.5", "MB"] in lines
+    assert set(check.SHIPPED.values()) == {f"data/{name}" for name in ("features", "films", "semantics", "heads",
+                                                                       "results")}  # fmt: skip
+    (tmp_path / "data/semantics/file").unlink()
+    (tmp_path / "data/semantics").rmdir()
+    with pytest.raises(SystemExit, match="Not ready: data/semantics is missing; fetch the repository again."):
+        check.main([])
+    assert asked == ["forward"] and check.size(tmp_path / "sizes.json") == (tmp_path / "sizes.json").stat().st_size
+
+
+def test_the_film_of_the_forward_pass_is_the_first_that_is_shipped(check, monkeypatch):
+    import cmdml
+
+    shown = []
+    monkeypatch.setattr(cmdml, "predict", lambda films: shown.append(films) or SimpleNamespace(table=range(14)))
+    clock = iter([10.0, 12.5])
+    monkeypatch.setattr(check.time, "perf_counter", lambda: next(clock))
+    first = min((ROOT / "data/films").glob("*.png"))
+    assert check.forward() == f"{first.name} through a trained head: 14 findings, 2.5 s" and shown == [[str(first)]]
+    clock = iter([10.0, 12.5])
+    monkeypatch.setattr(cmdml, "predict", lambda films: (_ for _ in ()).throw(ValueError("no\n  film")))
+    with pytest.raises(SystemExit, match=r"Not ready: the forward pass stopped \(no film\)\."):
+        check.forward()
+
+
+def test_without_heads_the_closed_form_scores_all_films_told_signs(check, monkeypatch, tmp_path):
+    from cmdml import closed_form
+    from cmdml.feature_set import FeatureSet
+    from cmdml.findings import findings_of
+    from cmdml.semantics import semantic_vectors
+
+    asked, eszsl = [], closed_form.eszsl
+    monkeypatch.setattr(closed_form, "eszsl", lambda *given: asked.append(given) or eszsl(*given))
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/features").symlink_to(ROOT / "data/features")
+    monkeypatch.setattr(check, "ROOT", tmp_path)
+    assert check.forward().startswith("2,591 films through the closed form: 14 findings each, ")
+    ((_, labels, x, seen, every, *_),) = asked
+    films = FeatureSet.load(ROOT / "data/features/nih-mini-efficientnet_lite0")
+    assert (labels == films.labels[:, :10]).all() and (x == films.pixels).all()
+    vectors = semantic_vectors(findings_of(films.findings)).numpy()
+    assert (every == vectors).all() and (seen == vectors[:10]).all()
+    monkeypatch.setattr(closed_form, "eszsl", lambda *given: given[2] * float("nan"))
+    with pytest.raises(SystemExit, match="scores are no numbers"):
+        check.forward()
+
+
+def test_the_numbers_of_the_deck_are_those_of_the_tables(slides):
+    tables = report.load("data/results/rotation-nih-mini")
+    told, about = slides.values(tables), tables["manifest"]
+    assert (told["films"], told["abnormal"]) == (f"{about['films']:,}", f"{about['abnormal']:,}")
+    assert told["designs"] == str(len(about["designs"])) and about["commit"][:12] in told["commit"]
+    assert about["commit"][:13] not in told["commit"]
+    seeds = slides.traps.by_seed(slides.traps.load_sweep(ROOT / "data/results/sweep-nih")["metrics"])
+    chosen = slides.traps.winners(seeds)
+    head, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in told["chosen"].splitlines()]
+    at = {name: head.index(f"U in {words}") for name, words in (("printed", "the seed it won"),
+                                                               ("again", "the other seeds"))}  # fmt: skip
+    assert len(rows) == len(chosen)
+    for row, found in zip(rows, chosen.itertuples()):
+        for name, column in at.items():
+            assert float(row[column]) == pytest.approx(getattr(found, name), abs=6e-3)
+    assert "U, gain over illness" in told["headline"].splitlines()[0] and " S |" not in told["headline"]
+    for row in report.pick(tables["methods"], method="focused", metric="U", stratum="none").itertuples():
+        assert row.protocol not in ("abnormal", "all") or f"{row.value:.2f}" in told["protocols"]
+
+
+def test_the_figures_of_the_deck_are_drawn_of_unseen_findings_among_films_with_one(slides, monkeypatch):
+    tables, drawn = report.load("data/results/rotation-nih-mini"), {}
+    films = slides.FeatureSet.load(ROOT / "data/features/nih-mini-efficientnet_lite0")
+    monkeypatch.setattr(slides.anatomy, "anatomy", lambda *given: drawn.update(anatomy=given) or
+                        given[2].plot(1, 1, label="a"))  # fmt: skip
+    monkeypatch.setattr(slides.drawn, "alone", lambda *given: drawn.update(view=given))
+    monkeypatch.setattr(slides.drawn, "quadruples", lambda *given: drawn.update(split=given))
+    monkeypatch.setattr(slides.traps, "alone", lambda *given: given)
+    monkeypatch.setattr(slides.traps, "quadruple_gains", lambda given: given)
+    found = slides.pictures(tables, films)
+    assert set(found) == {"loss", "anatomy", "view", "split"} and len(set(found.values())) == 4
+    assert all(address.startswith("data:image/svg+xml;base64,") for address in found.values())
+    findings, methods, _ = drawn["anatomy"]
+    for table in (findings, methods):
+        assert set(table.protocol) == {"abnormal"} and set(table.stratum) == {"none"} and len(table)
+    assert set(methods.metric) == {"U"}
+    table, keys, mask = drawn["view"][0]
+    assert table is films.table and keys == films.findings and mask.equals(films.table["view"] == "AP")
+    assert drawn["view"][2] == "AUROC of AP alone" and drawn["split"][0] is tables["coverage"]

@@ -100,3 +100,16 @@ def test_bins_hold_equal_counts_from_low_to_high():
     for odd in (1.01, float("nan"), -0.01):
         with pytest.raises(ValueError, match="lie in"):
             reliability([0, 1], [0.2, odd])
+
+
+def test_of_two_equal_scores_of_a_kind_the_first_finding_is_named():
+    labels, scores = films({SEEN[0]: 2.0}, {SEEN[1]: 2.0}, {UNSEEN[0]: 1.0})
+    scores[:2, SEEN[:2]] = 2.0
+    curve = calibrated_stacking(labels, scores, FINDINGS)
+    assert curve.at(0)[0] == 0.5  # the film of the first is right, that of the second is not
+
+
+def test_predictions_at_an_edge_belong_to_the_bin_below():
+    p = np.array([0.1, 0.4, 0.4, 0.4, 0.9])
+    table = reliability(np.array([0, 1, 0, 1, 1]), p, bins=2)
+    assert table.predictions.tolist() == [4, 1] and table.observed.tolist() == [0.5, 1.0]

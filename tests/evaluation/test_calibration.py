@@ -102,11 +102,11 @@ def test_bins_hold_equal_counts_from_low_to_high():
             reliability([0, 1], [0.2, odd])
 
 
-def test_of_two_equal_scores_of_a_kind_the_first_finding_is_named():
-    labels, scores = films({SEEN[0]: 2.0}, {SEEN[1]: 2.0}, {UNSEEN[0]: 1.0})
-    scores[:2, SEEN[:2]] = 2.0
-    curve = calibrated_stacking(labels, scores, FINDINGS)
-    assert curve.at(0)[0] == 0.5  # the film of the first is right, that of the second is not
+@pytest.mark.parametrize(("own", "right"), [(0, 1.0), (1, 0.0)])
+def test_of_two_equal_scores_of_a_kind_the_first_finding_is_named(own, right):
+    labels, scores = films({SEEN[own]: 2.0}, {UNSEEN[own]: 2.0})
+    scores[0, SEEN[:2]] = scores[1, UNSEEN[:2]] = 2.0
+    assert calibrated_stacking(labels, scores, FINDINGS).at(0)[:2] == (right, right)
 
 
 def test_predictions_at_an_edge_belong_to_the_bin_below():

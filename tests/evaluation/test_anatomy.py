@@ -73,6 +73,9 @@ def test_differences_are_paired():
     assert anatomy.difference(values, values, finding).p == 1.0
     with pytest.raises(ValueError, match="same cells and draws"):
         anatomy.difference(values, values[:, :, :-1], finding)
+    far = values / 7
+    exact = [float(v) - float(r) for v, r in zip(values[:, :, 0].ravel(), far[:, :, 0].ravel())]
+    assert anatomy.difference(values, far, finding).value == pytest.approx(np.mean(exact), abs=1e-14)
 
 
 def test_bootstrap_p_counts_the_far_side_twice_and_never_says_zero():
@@ -245,6 +248,8 @@ def test_the_share_of_the_ceiling_leaves_out_and_counts_like_any_other_number():
     assert plain.sd_designs == pytest.approx(np.std((u - i) / (c - i), ddof=1))
     ceiling[0, 0, 1:9] = np.nan
     assert anatomy.share_of_ceiling(method, illness, ceiling, finding).undefined_replicates == 8
+    ceiling[:, :, 20] = illness[:, :, 20]  # a draw without room has no share
+    assert anatomy.share_of_ceiling(method, illness, ceiling, finding).undefined_replicates == 9
     ceiling[1, finding[1] == 4, 0] = np.nan
     assert anatomy.share_of_ceiling(method, illness, ceiling, finding).left_out == (4,)
     below = anatomy.share_of_ceiling(illness - 0.1, illness, illness - 0.2, finding)  # a ceiling below has a share, too

@@ -120,7 +120,7 @@ def test_every_combination_of_many_values_has_a_number_of_its_own():
 
 def test_many_whole_pairs_are_counted_exactly():
     rng = np.random.default_rng(0)
-    n = 9000
+    n = 30_000
     positive, scores = rng.random(n) < 0.5, rng.normal(size=(n, 1))
     drawn, unit = patient_multiplicities(np.arange(n), 1, rng)
     got = stratified_auroc(positive, scores, np.zeros(n, int), drawn, unit)[0]

@@ -95,6 +95,8 @@ def test_every_epoch_has_an_order_of_its_own_that_follows_from_the_seed(vectors,
     first, second, other, again = orders
     assert first == again and sorted(first) == sorted(second) == list(range(len(tiny_partition.train)))
     assert first != second and first != other and first != sorted(first)
+    for order, seed in ((first, 1), (second, 2), (other, 100_004)):  # as every committed training drew them
+        assert order == torch.randperm(len(order), generator=torch.Generator().manual_seed(seed)).tolist()
 
 
 def test_radiographs_are_augmented_where_asked_and_nowhere_else(vectors, tiny_partition, monkeypatch):

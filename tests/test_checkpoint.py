@@ -1,8 +1,11 @@
 """Checkpoints come back as they were, or not at all."""
 
+import os
+
 import pytest
 import torch
 
+from cmdml import checkpoint
 from cmdml.checkpoint import load_checkpoint, save_checkpoint
 
 STATE = {"epoch": 2, "history": [{"epoch": 1, "loss": 0.1}, {"epoch": 2, "loss": 1 / 3}], "best": 0.7, "best_epoch": 1}
@@ -82,3 +85,28 @@ def test_another_runs_checkpoint_is_refused_and_nothing_is_loaded(saved):
     with pytest.raises(ValueError, match="checkpoint of another run"):
         load_checkpoint(path, other, "someone else's")
     assert all(torch.equal(a, b) for a, b in zip(before, other["model"].state_dict().values(), strict=True))
+
+
+def test_a_checkpoint_of_another_format_is_refused(saved, monkeypatch):
+    path, *_ = saved
+    monkeypatch.setattr(checkpoint, "FORMAT", "checkpoint 2")
+    with pytest.raises(ValueError, match="checkpoint of another run or version: delete that file and train again"):
+        load_checkpoint(path, parts(1), "run")
+
+
+def test_nobody_waits_for_a_pipe(tmp_path, monkeypatch):
+    os.mkfifo(tmp_path / "c.safetensors")
+    monkeypatch.setattr(checkpoint, "safe_open", lambda *args, **kwargs: pytest.fail("it would wait for ever"))
+    with pytest.raises(ValueError, match="damaged or was edited"):
+        load_checkpoint(tmp_path / "c.safetensors", parts(1), "run")
+
+
+def test_what_an_optimizer_keeps_lies_in_memory_as_its_parameter_does(saved):
+    path, own, _ = saved
+    other = parts(1)
+    load_checkpoint(path, other, "run")
+    weight, before = next(other["model"].parameters()), next(own["model"].parameters())
+    assert weight.is_contiguous(memory_format=torch.channels_last)
+    for name in ("exp_avg", "exp_avg_sq"):
+        found = other["optimizer"].state[weight][name]
+        assert found.stride() == weight.stride() and torch.equal(found, own["optimizer"].state[before][name])

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import asdict
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -229,5 +230,12 @@ def test_a_process_extracts_its_own_part_on_its_own_device(films, monkeypatch, c
     told = {"radiographs": str(films.folder), "features": "there", "options": {"device": device, "seed": 5}}
     launch.main(json.dumps(told))
     options = {"progress": False, "device": wanted, "seed": 5, "shard": (2, 4)}
-    assert done == [(films.folder, "there", options), "waited"] and places[0][0] == "cpu"
+    assert done == [(films.folder, "there", options), "waited"] and places == [("cpu", timedelta(days=7))]
     assert capsys.readouterr().out == "part 2 of 4 is done\n"
+
+
+def test_an_extraction_that_stopped_says_why_and_two_processes_are_usual(started):
+    started.lines, started.code = ["training stopped. not this\n", "extraction stopped. no room\n"], 1
+    with pytest.raises(ValueError, match=r"^extraction stopped\. no room$"):
+        launch.extract("films", "features")
+    assert "--nproc-per-node=2" in started.calls[0][0]

@@ -10,6 +10,7 @@ import torch
 from cmdml import optimisation
 from cmdml.batches import Batches, augment
 from cmdml.config import TrainConfig
+from cmdml.distributed import Team
 from cmdml.objectives import OBJECTIVES
 from cmdml.optimisation import learning_rate, optimizer_of, train_epoch, trained_parts
 from cmdml.run_folder import build_model
@@ -94,6 +95,8 @@ def test_every_epoch_has_an_order_of_its_own_that_follows_from_the_seed(vectors,
     first, second, other, again = orders
     assert first == again and sorted(first) == sorted(second) == list(range(len(tiny_partition.train)))
     assert first != second and first != other and first != sorted(first)
+    for order, seed in ((first, 1), (second, 2), (other, 100_004)):  # as every committed training drew them
+        assert order == torch.randperm(len(order), generator=torch.Generator().manual_seed(seed)).tolist()
 
 
 def test_radiographs_are_augmented_where_asked_and_nowhere_else(vectors, tiny_partition, monkeypatch):
@@ -113,3 +116,78 @@ def test_last_trains_the_last_block_and_the_heads_and_leaves_the_statistics(vect
         heads = "regression" in name
         moved = not torch.equal(new, old)
         assert moved == (heads or id(new) in last), name
+
+
+class Scripted(torch.nn.Module):
+    """An objective whose terms are those of the script, a step each; ``w`` is a parameter without effect."""
+
+    def __init__(self, totals):
+        super().__init__()
+        self.totals, self.films, self.w = iter(totals), [], torch.nn.Parameter(torch.ones(()))
+
+    def forward(self, visual, semantic, labels):
+        self.films.append(len(visual))
+        assert len(labels) == len(visual)
+        return {"total": next(self.totals) + 0 * self.w + 0 * visual.sum(), "positive": torch.tensor(7.0)}
+
+
+class Half(Team):
+    """The second of two processes, whose partner does the same; it notes what would have been averaged."""
+
+    def __init__(self):
+        super().__init__(1, 2)
+        object.__setattr__(self, "averaged", [])
+
+    def mean(self, values):
+        self.averaged.append("values")
+        return values
+
+    def average_gradients(self, module):
+        self.averaged.append(module)
+
+
+def scripted(vectors, totals, number=0, **told):
+    """One epoch on as many features as steps of four need; what it returned."""
+    config, model, _ = made(vectors, batch_size=4)
+    objective, rows = Scripted(totals), np.arange(4 * len(totals))
+    pixels = np.random.default_rng(0).integers(0, 256, (len(rows), 8, 8), dtype=np.uint8)
+    batches, labels = Batches(pixels, rows, torch.device("cpu")), torch.zeros(len(rows), 10)
+    optimizer = torch.optim.SGD(objective.parameters(), lr=0.0)
+    return train_epoch(model, objective, optimizer, batches, labels, np.arange(10), number, config, **told)
+
+
+def test_the_steps_are_told_every_twentieth_time_and_at_the_end_with_the_mean_until_then(vectors):
+    ticks, totals = [], [float(k) for k in range(43)]
+    terms = scripted(vectors, totals, number=2, tick=lambda *told: ticks.append(told))
+    assert [done for done, _ in ticks] == [86 + 20, 86 + 40, 86 + 43]  # after two epochs
+    assert [loss for _, loss in ticks] == pytest.approx([9.5, 19.5, 21.0])
+    assert terms["total"] == pytest.approx(21.0) and terms["positive"] == 7.0
+
+
+def test_gradients_go_back_by_the_way_that_is_given(vectors):
+    backwards = []
+    scripted(vectors, [1.0, 3.0], backward=lambda loss: backwards.append(loss.item()) or loss.backward())
+    assert backwards == [1.0, 3.0]
+
+
+def test_one_of_two_processes_takes_its_part_weighs_it_and_averages(vectors):
+    team, backwards = Half(), []
+    config, model, _ = made(vectors, batch_size=5)
+    objective = Scripted([1.0, 2.0])
+    pixels = np.zeros((10, 8, 8), np.uint8)
+    terms = train_epoch(model, objective, torch.optim.SGD(objective.parameters(), lr=0.0),
+                        Batches(pixels, np.arange(10), torch.device("cpu")), torch.zeros(10, 10), np.arange(10), 0,
+                        config, backward=lambda loss: backwards.append(loss.item()), team=team)  # fmt: skip
+    assert objective.films == [3, 3]  # of five, the first process has two
+    assert backwards == pytest.approx([1.2, 2.4])  # 3 of 5 films, by two processes
+    assert team.averaged == [objective, objective, "values"] and terms["total"] == pytest.approx(1.8)
+
+
+@pytest.mark.parametrize(("device", "own"), [("cpu", True), ("cuda", False)])
+def test_chance_is_seeded_on_the_device_that_draws(monkeypatch, device, own):
+    seeded = []
+    monkeypatch.setattr(torch, "manual_seed", lambda number: seeded.append(number))
+    torch.default_generator.manual_seed(1)
+    before = torch.default_generator.initial_seed()
+    optimisation._seed(5, torch.device(device))
+    assert (torch.default_generator.initial_seed() == 5, seeded) == (own, [] if own else [5]) and before == 1

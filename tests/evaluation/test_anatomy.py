@@ -73,6 +73,9 @@ def test_differences_are_paired():
     assert anatomy.difference(values, values, finding).p == 1.0
     with pytest.raises(ValueError, match="same cells and draws"):
         anatomy.difference(values, values[:, :, :-1], finding)
+    far = values / 7
+    exact = [float(v) - float(r) for v, r in zip(values[:, :, 0].ravel(), far[:, :, 0].ravel())]
+    assert anatomy.difference(values, far, finding).value == pytest.approx(np.mean(exact), abs=1e-14)
 
 
 def test_bootstrap_p_counts_the_far_side_twice_and_never_says_zero():
@@ -193,3 +196,63 @@ def test_no_test_is_made_unless_it_is_asked_for():
     assert np.isnan(anatomy.estimate(by_design).p)
     assert anatomy.estimate(by_design, (3, 1), test=True).p == pytest.approx(2 / (R + 1))
     assert anatomy.estimate(by_design, (3, 1)).left_out == (3, 1)
+
+
+@pytest.mark.filterwarnings("error")
+def test_where_one_design_has_no_cell_left_no_design_has_a_mean():
+    values, finding = np.ones((2, 2, 3)), np.array([[0, 1], [1, 1]])
+    assert np.isnan(anatomy.mean_unseen(values, finding, (1,))).all()
+    np.testing.assert_array_equal(anatomy.mean_unseen(values, finding, (0,)), np.ones((2, 3)))
+
+
+def test_findings_are_drawn_ten_thousand_times_from_seed_0_unless_told_otherwise():
+    gains, coverage = np.random.default_rng(3).normal(size=(2, 9))
+    for told in (lambda **given: anatomy.over_findings(gains, **given),
+                 lambda **given: anatomy.spearman(coverage, gains, **given)):  # fmt: skip
+        plain, other, fewer = told(), told(seed=1), told(replicates=1000)
+        assert plain == told(replicates=10_000, seed=0)
+        assert plain["low"] != other["low"] and plain["low"] != fewer["low"] and plain["value"] == other["value"]
+
+
+def test_the_interval_over_findings_is_that_of_the_drawn_ones():
+    gains = np.array([0.3, np.nan, -0.1, 0.05, 0.2, 0.0])
+    known = gains[~np.isnan(gains)]
+    drawn = np.random.default_rng(7).integers(0, 5, (50, 5))
+    got = anatomy.over_findings(gains, 50, 7)
+    assert (got["low"], got["high"]) == pytest.approx(np.quantile(known[drawn].mean(1), [0.025, 0.975]))
+    assert got["gaining"] == 3  # 0 is no gain
+
+
+def test_the_interval_of_a_rank_correlation_is_that_of_the_drawn_findings():
+    coverage, gains = np.array([0.1, 0.1, 0.5, 0.7, 0.9, np.nan]), np.array([0.0, 0.2, 0.1, 0.3, 0.3, 0.4])
+    drawn = np.random.default_rng(7).integers(0, 5, (60, 5))
+    pairs = [(coverage[:5][rows], gains[:5][rows]) for rows in drawn]
+    each = [spearmanr(x, y).statistic for x, y in pairs if len(set(x)) > 1 and len(set(y)) > 1]
+    got = anatomy.spearman(coverage, gains, 60, 7)
+    assert (got["low"], got["high"]) == pytest.approx(np.quantile(each, [0.025, 0.975]))
+    assert (got["findings"], got["undefined"], got["undefined_replicates"]) == (5, 1, 60 - len(each))
+    assert np.isnan(anatomy.spearman([0.1, 0.2, np.nan], [0.1, 0.3, 0.2])["value"])  # two points always agree
+    assert anatomy.spearman([0.1, 0.2, 0.3], [0.1, 0.3, 0.2], 10)["value"] == pytest.approx(0.5)
+
+
+def test_the_share_of_the_ceiling_leaves_out_and_counts_like_any_other_number():
+    illness, finding = cells(1, noise=0.02)
+    method, ceiling = cells(2, 0.05, 0.02)[0], cells(3, 0.2, 0.02)[0]
+    plain = anatomy.share_of_ceiling(method, illness, ceiling, finding, rare=(2,))
+    assert plain.left_out == (2,) and plain.undefined_replicates == 0
+    kept = [np.stack([v[finding[d] != 2] for d, v in enumerate(table)]) for table in (method, illness, ceiling)]
+    fewer = np.stack([numbers[numbers != 2] for numbers in finding])
+    same = anatomy.share_of_ceiling(*kept, fewer)
+    np.testing.assert_allclose([plain.value, plain.low, plain.high], [same.value, same.low, same.high])
+    u, i, c = (table[:, :, 0].astype(float).mean(1) for table in kept)
+    assert plain.sd_designs == pytest.approx(np.std((u - i) / (c - i), ddof=1))
+    ceiling[0, 0, 1:9] = np.nan
+    assert anatomy.share_of_ceiling(method, illness, ceiling, finding).undefined_replicates == 8
+    ceiling[:, :, 20] = illness[:, :, 20]  # a draw without room has no share
+    assert anatomy.share_of_ceiling(method, illness, ceiling, finding).undefined_replicates == 9
+    ceiling[1, finding[1] == 4, 0] = np.nan
+    assert anatomy.share_of_ceiling(method, illness, ceiling, finding).left_out == (4,)
+    below = anatomy.share_of_ceiling(illness - 0.1, illness, illness - 0.2, finding)  # a ceiling below has a share, too
+    assert below.value == pytest.approx(0.5, abs=1e-4)
+    blank = anatomy.share_of_ceiling(method, illness, illness, finding, rare=(1,))
+    assert np.isnan(blank.value) and blank.left_out == (1,)

@@ -126,3 +126,24 @@ def test_percentile_interval_counts_what_it_leaves_out():
     assert np.isnan(high[1])
     low, high, undefined = percentile_interval(np.arange(101.0))
     assert (float(low), float(high), int(undefined)) == (pytest.approx(2.5), pytest.approx(97.5), 0)
+
+
+def test_patients_whose_names_differ_at_the_end_only_are_two():
+    drawn, unit = patient_multiplicities(["00000013", "00000014", "00000013"], 50, np.random.default_rng(0))
+    assert drawn.shape == (50, 2) and unit.tolist() == [0, 1, 0]
+
+
+def test_one_patient_is_drawn_once_every_time():
+    drawn, unit = patient_multiplicities(["a", "a"], 3, np.random.default_rng(0))
+    assert drawn.tolist() == [[1], [1], [1]] and unit.tolist() == [0, 0]
+
+
+def test_scores_that_differ_in_their_last_digits_are_no_tie():
+    scores = 1 + np.array([[3e-12], [2e-12], [1e-12]])
+    auroc, ap = weighted_auroc_ap(np.array([[1], [0], [0]]), scores, np.ones((1, 3)))
+    assert (auroc.item(), ap.item()) == (1, 1)
+
+
+def test_one_defined_replicate_is_an_interval_of_its_own():
+    low, high, undefined = percentile_interval(np.array([[np.nan], [0.25], [np.nan]]))
+    assert (low.tolist(), high.tolist(), undefined.tolist()) == ([0.25], [0.25], [2])

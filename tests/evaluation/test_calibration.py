@@ -100,3 +100,16 @@ def test_bins_hold_equal_counts_from_low_to_high():
     for odd in (1.01, float("nan"), -0.01):
         with pytest.raises(ValueError, match="lie in"):
             reliability([0, 1], [0.2, odd])
+
+
+@pytest.mark.parametrize(("own", "right"), [(0, 1.0), (1, 0.0)])
+def test_of_two_equal_scores_of_a_kind_the_first_finding_is_named(own, right):
+    labels, scores = films({SEEN[own]: 2.0}, {UNSEEN[own]: 2.0})
+    scores[0, SEEN[:2]] = scores[1, UNSEEN[:2]] = 2.0
+    assert calibrated_stacking(labels, scores, FINDINGS).at(0)[:2] == (right, right)
+
+
+def test_predictions_at_an_edge_belong_to_the_bin_below():
+    p = np.array([0.1, 0.4, 0.4, 0.4, 0.9])
+    table = reliability(np.array([0, 1, 0, 1, 1]), p, bins=2)
+    assert table.predictions.tolist() == [4, 1] and table.observed.tolist() == [0.5, 1.0]

@@ -140,3 +140,16 @@ def test_the_interval_of_the_contrast_is_that_of_drawn_patients():
         contrasts.append(matrix[own].mean() - matrix[~own].mean())
     wanted = [contrasts[0], *np.quantile(contrasts[1:], [0.025, 0.975])]
     np.testing.assert_allclose([value, low, high], wanted, atol=1e-9)
+
+
+def test_swapped_texts_are_drawn_a_thousand_times_from_seed_0_unless_another_number_is_asked_for():
+    labels, scores, patients = cohort(0.5, n=160)
+    found = [swapped_text(labels, scores, patients, FINDINGS, **told)[1]
+             for told in ({}, {"replicates": 1000, "seed": 0}, {"seed": 1}, {"replicates": 100})]  # fmt: skip
+    assert found[0] == found[1] and found[2] != found[0] != found[3]
+
+
+def test_a_missing_column_is_told_with_those_that_are_there_and_no_label():
+    table = pd.DataFrame(0, index=range(2), columns=["view", *KEYS])
+    with pytest.raises(ValueError, match="^the table has no column 'source_repo'; it has view$"):
+        source_only(table, FINDINGS.keys, [0], [1])

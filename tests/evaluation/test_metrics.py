@@ -403,3 +403,62 @@ def test_an_evaluation_says_how_it_was_made():
     result = evaluate(*cohort(), FINDINGS, ks=(1,), replicates=3, seed=8)
     assert (result.ks, result.replicates, result.seed) == ((1,), 3, 8)
     assert {name for name in result.summary.metric if "@" in name} == {"precision@1", "recall@1", "f1@1"}
+
+
+def test_each_finding_counts_the_replicates_that_it_lost_itself():
+    labels, scores, patients = cohort(3, images=60)
+    labels[:, 4] = 0
+    labels[0, 4] = 1
+    table = evaluate(labels, scores, patients, FINDINGS, replicates=40, seed=2).per_finding
+    lost = table[table.protocol == "all"].set_index("finding").undefined_replicates
+    drawn, unit = patient_multiplicities(patients, 40, np.random.default_rng(2))
+    for c, key in enumerate(FINDINGS.keys):
+        assert lost[key] == sum(not 0 < (w[unit] * labels[:, c]).sum() < w[unit].sum() for w in drawn)
+    assert lost["Hernia"] > 5 > lost["Mass"]
+
+
+def test_a_mean_names_what_it_leaves_out_and_no_other_metric_does():
+    labels, scores, patients = cohort()
+    labels[:, [3, 4]] = 0  # one unseen finding, one seen
+    summary = evaluate(labels, scores, patients, FINDINGS, replicates=3).summary
+    told = {metric: value(summary, "all", metric, "undefined") for metric in set(summary.metric)}
+    assert (told.pop("auroc_S"), told.pop("ap_S"), told.pop("auroc_U"), told.pop("ap_U")) == (
+        "Hernia", "Hernia", "Fibrosis", "Fibrosis")  # fmt: skip
+    assert {told.pop(name) for name in ("auroc_H", "ap_H", "n_findings_undefined")} == {"Fibrosis Hernia"}
+    assert len(told) == 6 and set(told.values()) == {""}  # precision, recall and F1 rank every finding
+
+
+def test_what_is_not_told_is_a_thousand_draws_from_seed_0_and_the_two_and_three_highest():
+    labels, a, patients = cohort(images=60)
+    told = {"ks": (2, 3), "replicates": 1000, "seed": 0}
+    plain = evaluate(labels, a, patients, FINDINGS)
+    assert plain.summary.equals(evaluate(labels, a, patients, FINDINGS, **told).summary)
+    b = np.round(a + np.random.default_rng(1).normal(size=a.shape), 1)
+    plain = paired_difference(labels, a, b, patients, FINDINGS)
+    assert plain.equals(paired_difference(labels, a, b, patients, FINDINGS, **told))
+
+
+def test_without_a_film_there_is_no_prevalence_and_without_a_replicate_nobody_is_better():
+    labels, scores, patients = cohort(images=40)
+    table = evaluate(np.zeros_like(labels), scores, patients, FINDINGS, replicates=2).per_finding
+    prevalence = table.groupby("protocol").prevalence
+    assert prevalence.count().to_dict() == {"abnormal": 0, "all": 5} and prevalence.max()["all"] == 0
+    share = paired_difference(labels, scores, scores, patients, FINDINGS, replicates=0).share_positive
+    assert share.isna().all()
+
+
+@pytest.mark.parametrize("nobody", [None, np.nan])
+def test_a_missing_patient_is_refused(nobody):
+    labels, scores, patients = cohort()
+    patients = patients.astype(object)
+    patients[7] = nobody
+    with pytest.raises(ValueError, match="image row 7 has no patient"):
+        evaluate(labels, scores, patients, FINDINGS)
+
+
+def test_groups_come_sorted_and_bands_are_as_many_as_their_edges_make():
+    labels, scores, patients = cohort(images=40)
+    table = evaluate_subgroups(labels, scores, patients, FINDINGS, np.array(["c", "a", "d", "b"] * 10), replicates=0)
+    assert table.group.unique().tolist() == ["a", "b", "c", "d"]
+    bands = age_bands([17, 18, 64, 65, 79, 80], edges=(18, 65, 80))
+    assert bands.tolist() == ["<18", "18-64", "18-64", "65-79", "65-79", "80+"]

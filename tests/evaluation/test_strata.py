@@ -109,3 +109,25 @@ def test_no_weighting_and_no_film_give_tables_without_numbers(weight):
     assert np.isnan(got).all()
     assert (pairs, positives) == (0, 0)
     assert stratum_numbers(nothing, nothing).shape == (0,)
+
+
+def test_every_combination_of_many_values_has_a_number_of_its_own():
+    rng = np.random.default_rng(0)
+    columns = [rng.choice([f"place/{k}" for k in range(n)], 300) for n in (2, 5, 3)]
+    numbers = stratum_numbers(*columns)
+    assert len({*zip(*columns)}) == len({*zip(numbers, *columns)}) == len(set(numbers)) == 30
+
+
+def test_many_whole_pairs_are_counted_exactly():
+    rng = np.random.default_rng(0)
+    n = 30_000
+    positive, scores = rng.random(n) < 0.5, rng.normal(size=(n, 1))
+    drawn, unit = patient_multiplicities(np.arange(n), 1, rng)
+    got = stratified_auroc(positive, scores, np.zeros(n, int), drawn, unit)[0]
+    assert got.item() == pytest.approx(roc_auc_score(positive, scores[:, 0], sample_weight=drawn[0][unit]), abs=1e-13)
+
+
+def test_weights_for_one_patient_too_few_are_refused():
+    positive, scores, strata, drawn, unit = films()
+    with pytest.raises(ValueError, match="cover every film's patient"):
+        stratified_auroc(positive, scores, strata, drawn[:, : unit.max()], unit)

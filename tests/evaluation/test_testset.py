@@ -168,3 +168,8 @@ def test_the_draws_are_as_many_as_asked_for_and_follow_the_seed(tiny):
             _, weights, of = made.draws[protocol]
             np.testing.assert_array_equal(weights, [np.ones(n), *drawn])
             np.testing.assert_array_equal(of, unit)
+
+
+def test_draws_are_from_seed_0_unless_another_is_told(tiny):
+    plain, told = TestSet(tiny.folder, replicates=4), TestSet(tiny.folder, replicates=4, seed=0)
+    np.testing.assert_array_equal(plain.draws["all"][1], told.draws["all"][1])

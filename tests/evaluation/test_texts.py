@@ -130,3 +130,17 @@ def test_illness_alone_is_one_score_in_units_of_films_that_are_not_tested(made):
     np.testing.assert_array_equal(illness_alone(changed, reference, FINDINGS), found)
     reference[:, 0] = 1
     assert np.isfinite(illness_alone(scores, reference, FINDINGS)).all()
+
+
+def test_a_correlation_leaves_out_what_either_side_lacks_and_needs_both_to_vary():
+    assert texts.correlation([1, 2, 3, 9, 4], [2, 4, 6, np.nan, 8]) == pytest.approx(1)
+    assert texts.correlation([1, 2, 3, np.nan], [3, 2, 1, 5]) == pytest.approx(-1)
+    rounded = [1, 1 + 4e-16, 1]  # no more than rounding apart
+    for constant in ([5, 5, 5], rounded):
+        assert np.isnan(texts.correlation(constant, [1, 3, 2])) and np.isnan(texts.correlation([1, 3, 2], constant))
+
+
+def test_anchors_that_lie_close_together_point_as_far_ones_do(made):
+    semantic = np.random.default_rng(3).normal(2, 1, (5, 4))
+    far, near = (texts.pointing(*made, scale * semantic, FINDINGS) for scale in (1, 1e-6))
+    np.testing.assert_allclose(near.text, far.text, rtol=1e-6)

@@ -226,3 +226,45 @@ def test_another_archive_or_limit_makes_the_set_anew(tmp_path):
     table = again.table
     assert set(table["view"]) == set(table["sex"]) == {""} and table["age"].isna().all()
     assert table["image"].tolist()[24:26] == ["train_000024", "val_000000"]
+
+
+def test_the_sizes_that_fit_are_listed_from_16_on(tmp_path):
+    an_archive(tmp_path / "c.npz", side=64)
+    with pytest.raises(ValueError, match='write SET="size=64", or any of these: 16, 32, 64$'):
+        prepare(tmp_path, size=48)
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"train_labels": np.asfortranarray(np.zeros((50, 14), int))}, "train_labels must be plain numbers in C order"),
+        ({"train_labels": np.zeros((50, 14), bool)}, "train_labels must be .* numbers, got 700 bytes of bool"),
+        ({"train_images": np.zeros((50, 28, 14), np.uint8)}, r"train_images must be \(N, S, S\) uint8"),
+    ],
+)
+def test_arrays_that_would_be_read_wrongly_are_refused(tmp_path, changes, message):
+    an_archive(tmp_path / "c.npz", **changes)
+    with pytest.raises(ValueError, match=message):
+        prepare(tmp_path)
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name:UserWarning")
+def test_an_array_that_is_there_twice_is_refused(tmp_path):
+    an_archive(tmp_path / "c.npz")
+    with zipfile.ZipFile(tmp_path / "c.npz", "a") as archive:
+        archive.writestr("val_labels.npy", archive.read("val_labels.npy"))
+    with pytest.raises(ValueError, match="more than one array val_labels"):
+        prepare(tmp_path)
+
+
+def test_the_fingerprint_knows_which_array_holds_what(tmp_path):
+    arrays = an_archive(tmp_path / "a.npz", counts={"train": 9, "val": 9, "test": 9})
+    swapped = {"val_images": arrays["test_images"], "test_images": arrays["val_images"]}
+    an_archive(tmp_path / "b.npz", counts={"train": 9, "val": 9, "test": 9}, **swapped)
+    an_archive(tmp_path / "c.npz", counts={"train": 9, "val": 9, "test": 9}, train_images=255 - arrays["train_images"])
+    assert len({chestmnist._digest(tmp_path / f"{name}.npz") for name in "abc"}) == 3
+
+
+def test_means_of_large_boxes_do_not_run_over():
+    white = np.full((1, 224, 224), 255, np.uint8)
+    assert (chestmnist._reduce(white, 7) == 255).all() and (chestmnist._reduce(white, 1) == 255).all()

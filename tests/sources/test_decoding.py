@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
+from cmdml.sources import decoding
 from cmdml.sources.decoding import decode, padded, png_header
 
 
@@ -139,3 +140,61 @@ def test_a_film_is_padded_to_a_square_around_its_middle(turned):
     film, square = (film.T, square.T) if turned else (film, square)
     assert np.array_equal(np.asarray(padded(Image.fromarray(film))), square)
     assert np.array_equal(np.asarray(padded(Image.fromarray(square))), square)
+
+
+@pytest.mark.parametrize(("bits", "film_of"), [
+    (1, lambda: Image.fromarray(film() > 99)), (4, lambda: Image.fromarray(film() // 16).convert("P")),
+])  # fmt: skip
+def test_fewer_bits_are_seen_in_the_header_too(tmp_path, bits, film_of):
+    film_of().save(tmp_path / "film.png", bits=bits)
+    with pytest.raises(ValueError, match=f"film.png has {bits} bits per channel, expected 8-bit grey"):
+        png_header(tmp_path / "film.png")
+
+
+def test_a_palette_of_colours_is_a_colour_image(tmp_path):
+    image = Image.fromarray(film()).convert("P")
+    image.putpalette([value for grey in range(256) for value in (grey, 255 - grey, grey)])
+    image.save(tmp_path / "film.png")
+    with pytest.raises(ValueError, match="is a colour image"):
+        decode(tmp_path / "film.png", 16)
+
+
+def test_a_header_tells_width_from_height_and_names_file_size_and_time(tmp_path):
+    Image.fromarray(film()[:20]).save(tmp_path / "film.png")
+    os.utime(tmp_path / "film.png", ns=(5, 123_456_789))
+    header = png_header(tmp_path / "film.png")
+    assert (header.width, header.height, header.side) == (32, 20, 20)
+    size = (tmp_path / "film.png").stat().st_size
+    assert header.line.split()[:3] == ["film.png", str(size), "123456789"]
+
+
+def test_films_are_decoded_in_order_a_bounded_number_ahead_as_it_is_asked(tmp_path, monkeypatch):
+    begun = []
+
+    def one(path, size, non_square):
+        assert (size, non_square) == (4, "pad")
+        begun.append(path)
+        return np.full((4, 4), path, np.uint8)
+
+    monkeypatch.setattr(decoding, "decode", one)
+    monkeypatch.setattr(decoding, "_CHUNK", 2)
+    monkeypatch.setattr(decoding, "_BLOCK_BYTES", 3 * 16)  # two chunks
+    found, ahead = [], []
+    for block in decoding.decode_blocks(list(range(90)), 5, 4, 2, False, "pad"):
+        found.append(block[:, 0, 0].tolist())
+        ahead.append(len(begun) - sum(map(len, found)))
+    assert found[0] == [5, 6, 7, 8] and [n for part in found for n in part] == list(range(5, 90))
+    assert max(ahead) <= 2 * 4 * 2 and sorted(begun) == list(range(5, 90))  # four chunks for each of two threads
+
+
+def test_headers_of_many_films_come_in_their_order(tmp_path, monkeypatch):
+    monkeypatch.setattr(decoding, "png_header", lambda path: path)
+    assert decoding.headers(list(range(600)), 3) == list(range(600))
+
+
+def test_as_many_cores_as_this_process_may_use(monkeypatch):
+    monkeypatch.setattr(decoding.os, "sched_getaffinity", lambda process: {0, 3, 5}, raising=False)
+    assert decoding.cores() == 3
+    monkeypatch.delattr(decoding.os, "sched_getaffinity")
+    monkeypatch.setattr(decoding.os, "cpu_count", lambda: 7)
+    assert decoding.cores() == 7

@@ -161,3 +161,30 @@ def test_a_size_that_is_none_is_refused(tmp_path, size):
     a_folder(tmp_path / "k")
     with pytest.raises(ValueError, match=f"size must be a whole number from 1 on, got {size!r}"):
         prepare(tmp_path, size=size)
+
+
+def test_a_film_is_as_small_as_its_smaller_side(tmp_path):
+    a_folder(tmp_path / "k")
+    wide = np.random.default_rng(9).integers(1, 256, (12, 48), dtype=np.uint8)
+    for name, film in (("P-0002.png", wide), ("P-0005.png", wide.T)):
+        Image.fromarray(film).save(tmp_path / "k" / "images" / name)
+    with pytest.raises(ValueError, match="P-0002.png is smaller than size=16, and so are 1 more; choose a smaller"):
+        prepare(tmp_path, non_square="pad")
+
+
+def test_properties_of_files_are_whole_numbers(tmp_path):
+    a_folder(tmp_path / "k", change=lambda i, row: row.replace(",900,", ",900.5,"))
+    with pytest.raises(ValueError, match="has original_height '900.5'; expected a whole number"):
+        prepare(tmp_path)
+
+
+def test_threads_and_the_way_to_decode_are_those_that_are_asked_for(tmp_path, monkeypatch):
+    a_folder(tmp_path / "k")
+    asked, blocks, heads = [], kermany.decode_blocks, kermany.headers
+    monkeypatch.setattr(kermany, "decode_blocks", lambda *a: asked.append(a[1:]) or blocks(*a))
+    monkeypatch.setattr(kermany, "headers", lambda paths, workers: asked.append(workers) or heads(paths, workers))
+    monkeypatch.setattr(kermany, "cores", lambda: 5)
+    prepare(tmp_path, workers=3, non_square="pad")
+    assert asked == [3, (0, 16, 3, False, "pad")]
+    kermany.prepare(tmp_path / "other", root=tmp_path / "k", size=16, progress=False)
+    assert asked[2:] == [5, (0, 16, 5, False, "refuse")]

@@ -76,3 +76,28 @@ def test_numbers_are_plain(tmp_path, value):
     assert numbers(table[:1], "n", tmp_path / "t.csv", whole=True).tolist() == [3]
     if value in ("-1", "1.5"):
         assert numbers(table, "n", tmp_path / "t.csv").tolist() == [3, float(value)]
+
+
+def test_a_file_that_is_too_large_for_a_table_or_a_film_is_refused_before_it_is_read(tmp_path):
+    (tmp_path / "t.csv").write_bytes(b"")
+    os.truncate(tmp_path / "t.csv", 30_000_000)  # larger than the largest film
+    assert len(read_bytes(tmp_path / "t.csv")) == 30_000_000
+    os.truncate(tmp_path / "t.csv", (1 << 30) + 1)  # a hole: nothing is written
+    with pytest.raises(ValueError, match=r"t\.csv holds 1,073,741,825 bytes, no table or film; put a plain file"):
+        read_bytes(tmp_path / "t.csv")
+
+
+def test_either_order_of_utf_16_and_columns_without_a_name_are_read(tmp_path):
+    (tmp_path / "t.csv").write_bytes(b"\xfe\xff" + TABLE.encode("utf-16-be"))
+    assert read_csv(tmp_path / "t.csv", ["image"])["image"].tolist() == ["a.png", "b.png"]
+    (tmp_path / "t.csv").write_text("image,,n,\na.png,x,-0.5,y\n")
+    table = read_csv(tmp_path / "t.csv", ["n", "image"])
+    assert table.to_numpy().tolist() == [["-0.5", "a.png"]]
+    assert numbers(table, "n", tmp_path / "t.csv").tolist() == [-0.5]
+    assert numbers(table.assign(n="9" * 15), "n", tmp_path / "t.csv", whole=True).tolist() == [10**15 - 1]
+
+
+def test_a_line_with_a_cell_more_than_its_header_is_no_comma_too_many(tmp_path):
+    (tmp_path / "t.csv").write_text("image,note\na,b,\nc,d,e\n")
+    with pytest.raises(ValueError, match="line 3 has 3 cells, the header 2"):
+        read_csv(tmp_path / "t.csv", ["image", "note"])

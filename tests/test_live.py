@@ -277,6 +277,40 @@ def test_the_switch_words_and_rows_change_what_is_shown(running):
         page.wait_for_function("document.getElementById('heat-of').textContent === 'Edema'")
 
 
+def test_a_heat_map_is_that_of_the_network_that_the_switch_names(running):
+    """As drawn, after turns of the switch and where no other network was asked before."""
+
+    def drawn(page, told):
+        page.evaluate("(told) => { state.told = told; document.getElementById('heat-says').textContent = ''; "
+                      "return update(); }", told)  # fmt: skip
+        page.wait_for_function("document.getElementById('heat-says').textContent.startsWith('Warm')")
+        return page.evaluate("document.getElementById('view').toDataURL()")
+
+    with opened(running) as page:
+        page.evaluate("document.getElementById('heat').checked = true")
+        turned = {told: drawn(page, told) for told in ("signs", "shuffled")}
+        assert drawn(page, "signs") == turned["signs"] != turned["shuffled"]
+        page.evaluate("covered.clear()")  # a page begins with the map of signs
+        assert drawn(page, "shuffled") == turned["shuffled"]
+
+
+def test_one_s_own_words_lean_on_seen_findings_alone(running, live):
+    anchors = unpacked("signs")["phantom.anchors"].numpy()
+    with opened(running) as page:
+        page.click("#heat")
+        for own in ("Emphysema", "Fibrosis"):
+            page.fill("#name", own)
+            page.wait_for_function("(own) => state.name === own", arg=own)
+            page.wait_for_selector("#ranks li.own")
+            page.evaluate("update()")
+            cosine = {f["name"]: float(anchors[KEYS.index(f["key"])] @ anchors[KEYS.index(own)])
+                      for f in live["findings"] if f["seen"]}  # fmt: skip
+            assert own not in cosine and len(cosine) == 10
+            wanted = [f"{name} (cosine {cosine[name]:.2f})" for name in sorted(cosine, key=cosine.get)[:-3:-1]]
+            assert " and ".join(wanted) in page.inner_text("#words-say")
+            page.click("#clear")
+
+
 def test_experiments_say_what_the_numbers_say(running, page, live):
     said = live["experiments"]
     head, (films, pixels) = load_head(ROOT / "data/heads/phantom"), phantoms(live)

@@ -40,6 +40,13 @@ def test_without_a_semantic_decay_both_streams_decay_alike(vectors):
     assert {g["weight_decay"] for g in groups if any(p.ndim > 1 for p in g["params"])} == {0.3}
 
 
+def test_a_semantic_decay_of_nothing_is_none_at_all(vectors):
+    config, model, objective = made(vectors, weight_decay=0.3, semantic_decay=0.0)
+    decay = {id(p): g["weight_decay"] for g in optimizer_of(model, objective, config).param_groups for p in g["params"]}
+    assert {decay[id(p)] for p in model.semantic_regression.parameters()} == {0.0}
+    assert {decay[id(p)] for p in model.visual_regression.parameters() if p.ndim > 1} == {0.3}
+
+
 @pytest.mark.parametrize(("objective", "names"), [("bce", ["log_scale", "bias"]), ("focused_tau", ["log_tau"])])
 def test_an_objective_learns_its_own_parameters(objective, names, vectors, tiny_partition):
     before, after = epoch(vectors, tiny_partition, objective=objective)[1:]

@@ -1,6 +1,7 @@
 """A network per quadruple: what it is shown, what is kept of it, and that everything after works on that."""
 
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -81,6 +82,19 @@ def test_an_extractor_without_a_layer_to_freeze_is_refused_before_it_is_trained(
     own = plan["extractor"] | {"parameters": plan["extractor"]["parameters"] | without}
     with pytest.raises(ValueError, match="needs a hidden layer before its visual head: set hidden to 1 or more, and"):
         config_of(drawn | {"rotation": plan | {"extractor": own}}, 3)
+
+
+def test_a_network_is_trained_on_training_films_and_its_epoch_chosen_on_validation(drawn, monkeypatch):
+    asked = []
+    monkeypatch.setattr(rotation_extractors, "fit", lambda parts, *given, **named: asked.append(parts) or Mock())
+    rotation = Rotation.of(drawn, 3)
+    rotation_extractors.trained(rotation, 2)
+    split, (parts,) = rotation.films.table["split"].to_numpy(), asked
+    assert parts.findings == rotation.cell(2, 0).findings and parts.radiographs is rotation.films
+    np.testing.assert_array_equal(parts.val, np.flatnonzero(split == "val"))
+    np.testing.assert_array_equal(parts.test, np.flatnonzero(split == "test"))
+    unseen = rotation.films.labels[:, list(rotation.sets[2])].any(1)
+    np.testing.assert_array_equal(parts.train, np.flatnonzero((split == "train") & ~unseen))
 
 
 def test_a_network_is_shown_no_label_of_its_unseen_findings_and_no_test_label(drawn, tiny, tmp_path, monkeypatch):

@@ -86,6 +86,11 @@ def test_tables_of_another_run_folder_stay_with_it(profile, tmp_path):
     assert results_folder(profile, [1]) == tmp_path / "runs/aside/rotation/tables"
 
 
+def test_a_run_folder_elsewhere_that_is_called_like_the_profile_is_one_s_own(profile, tmp_path):
+    profile["parameters"]["run_dir"] = str(tmp_path / f"scratch/{profile['name']}")
+    assert results_folder(profile, [1]) == tmp_path / f"scratch/{profile['name']}/rotation/tables"
+
+
 def test_other_parameters_need_a_run_folder_of_their_own(tmp_path):
     own = {"run_dir": str(tmp_path), "gamma": 3.0}
     assert profile_of("nih-mini", json.dumps(own)) == run.load_profile("nih-mini", own)

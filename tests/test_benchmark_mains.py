@@ -90,6 +90,24 @@ def test_a_walk_over_few_images_is_scaled_to_the_batch(benchmark, monkeypatch, t
         assert fast["gflops"] == pytest.approx(3 * 2 * 32 * 128 * count / 2 / 1e9)
 
 
+def test_a_time_of_the_loss_ends_when_a_gradient_is_there(benchmark, monkeypatch):
+    """A GPU works on after ``backward`` has returned: reading a number of the gradient waits for it."""
+    module, item, read, waited = benchmark("loss", "--batch", "4", "--repeats", "1").module, torch.Tensor.item, [], []
+
+    def measure(methods, repeats):
+        for name, method in methods.items():
+            read.clear()
+            method()
+            waited.append((name, len(read)))
+        return [{"method": name, **SECONDS} for name in methods]
+
+    monkeypatch.setattr(module, "walk", lambda visual, semantic, labels: visual.sum() + semantic.sum())
+    monkeypatch.setattr(module, "measure", measure)
+    monkeypatch.setattr(torch.Tensor, "item", lambda self: read.append(self) or item(self))
+    module.main()
+    assert waited == [("vectorised", 1), ("walk", 1)] * 3
+
+
 def test_the_plain_ranking_loss_walks_over_all_pairs_of_an_image(benchmark):
     module = benchmark("train_step").module
     scores = torch.tensor([[0.9, 0.1, 0.6], [0.2, 0.3, 0.4], [0.5, 0.5, 0.5]])

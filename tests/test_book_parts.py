@@ -3,6 +3,7 @@
 import json
 import re
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import check
 import folding
@@ -137,6 +138,16 @@ def test_named_functions_keep_their_distance(formula, spaces):
 def test_brackets_of_a_given_size_keep_it_and_lone_ones_are_drawn_all_the_same():
     assert 'minsize="1.2em"' in mathml.mathml(nodes.math("", r"\bigl(x\bigr)"), block=True)
     assert mathml.mathml(nodes.math("", r"\Big[ x \\ y \Big]"), block=True).count("<mo") == 2
+
+
+def test_a_formula_that_cannot_be_drawn_is_a_warning_which_stops_the_build(monkeypatch):
+    log = Mock()
+    monkeypatch.setattr(mathml.logging, "getLogger", lambda name: log)
+    node = nodes.math("", r"\nosuchthing x")
+    assert mathml.mathml(node, block=False) == ""
+    (said,), about = log.warning.call_args
+    assert said.startswith(r"\nosuchthing x: ") and about == {"location": node}
+    assert len(log.mock_calls) == 1
 
 
 def test_a_page_that_only_leads_on_is_told_from_one_to_look_at(tmp_path):

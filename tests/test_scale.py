@@ -108,6 +108,20 @@ def test_memory_counts_the_processes_below(scale):
     assert (scale.memory() - before < 50).all()
 
 
+def test_a_step_s_memory_is_that_above_its_imports_at_its_largest(scale, tmp_path, monkeypatch):
+    seen = iter([[100.0, 200.0]])  # before the step; then, while it runs and after it
+    monkeypatch.setattr(scale, "memory", lambda: np.array(next(seen, [150.0, 275.0])))
+    monkeypatch.setattr(scale, "write", lambda place, films: None)
+    found = scale.child("write", tmp_path, 10)
+    assert (found["own_mib"], found["resident_mib"]) == (50, 75)
+
+
+def test_a_step_s_processor_time_counts_the_processes_that_it_waited_for(scale, tmp_path, monkeypatch):
+    burn = "import time\nwhile time.process_time() < 0.5: pass"
+    monkeypatch.setattr(scale, "write", lambda place, films: subprocess.run([sys.executable, "-c", burn], check=True))
+    assert scale.child("write", tmp_path, 10)["cpu_s"] >= 0.5
+
+
 def test_every_step_reads_what_the_one_before_wrote(scale, tmp_path, monkeypatch):
     """All of it on few films, with a smaller backbone."""
     from cmdml import features

@@ -74,6 +74,12 @@ def cardiothoracic_ratio(pixels, scene):
     return np.array(ratios)
 
 
+def test_borders_are_as_soft_in_a_larger_film_as_an_x_ray_draws_them():
+    """Finer pixels sample the same borders: what a film gains over 18 cm at most does not grow with its size."""
+    steepest = [np.abs(np.diff(films(still_scene(), size), axis=2)).max() * size / 2 for size in (128, 256, 512)]
+    assert max(steepest) < 25 and steepest[2] < 1.2 * steepest[1]
+
+
 def test_findings_without_a_painter_are_those_that_only_bend_the_anatomy():
     assert set(KEYS) - set(PAINTERS) == {"Cardiomegaly", "Effusion"}
 

@@ -98,7 +98,7 @@ def fabric_of(accelerator: str, precision: str, team: Team) -> Fabric:
 
 
 def _fabric(accelerator: str, precision: str) -> Fabric:
-    """Fabric reads what all installed packages offer: a twentieth of the time of a head on frozen features."""
+    """Fabric reads what all installed packages offer, each time that it is made."""
     return Fabric(accelerator=accelerator, devices=1, precision=precision)
 
 

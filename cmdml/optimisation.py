@@ -107,7 +107,7 @@ def train_epoch(
 
 
 def _seed(number: int, device: torch.device) -> None:
-    """As ``torch.manual_seed``, without the millisecond that it takes to prepare an accelerator that is not used."""
+    """As ``torch.manual_seed``, which prepares an accelerator, too, even one that is not used, and that takes time."""
     (torch.default_generator if device.type == "cpu" else torch).manual_seed(number)
 
 

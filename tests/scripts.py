@@ -1,9 +1,11 @@
 """Scripts of the repository, which are no modules of the package, loaded from their files."""
 
 import importlib.util
+import os
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+PLAIN = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}  # a make under no make
 
 
 def load(path):

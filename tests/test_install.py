@@ -1,10 +1,11 @@
 """``make install``: by the lock file that lies there now, and where pip stops, what it would have needed."""
 
-import os
 import shutil
 import subprocess
+import sys
 
 import pytest
+from scripts import PLAIN
 
 from cmdml.study.places import ROOT
 
@@ -23,10 +24,10 @@ def make(tmp_path):
         shutil.copy(ROOT / name, tmp_path)
     (tmp_path / ".venv/bin/python").write_text(PIP)
     (tmp_path / ".venv/bin/python").chmod(0o755)
-    plain = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
 
-    def install():
-        done = subprocess.run(["make", "-s", "install"], cwd=tmp_path, capture_output=True, text=True, env=plain)
+    def install(*words):
+        asked = ["make", "-s", "install", *words]
+        done = subprocess.run(asked, cwd=tmp_path, capture_output=True, text=True, env=PLAIN)
         calls = tmp_path / "calls"
         asked = calls.read_text().splitlines() if calls.exists() else []
         calls.unlink(missing_ok=True)
@@ -61,3 +62,18 @@ def test_where_pip_stops_it_says_what_room_is_needed_and_goes_on_next_time(make,
     (tmp_path / "full").unlink()
     done, asked = make()
     assert done.returncode == 0 and len(asked) == 2
+
+
+@pytest.mark.parametrize(("version", "taken"), [((3, 10, 13), False), ((3, 11, 0), True), ((3, 14, 0), True)])
+def test_an_old_python_is_told_before_anything_is_installed(make, tmp_path, version, taken):
+    shown, python = ".".join(map(str, version)), tmp_path / "some python"
+    python.write_text(f"""#!{sys.executable}
+import sys
+sys.version_info, sys.version = {version}, "{shown} (main)"
+exec(sys.argv[2])
+""")
+    python.chmod(0o755)
+    done, asked = make(f"PYTHON='{python}'")
+    assert (done.returncode == 0) == taken and len(asked) == 2 * taken
+    said = f"Python 3.11 or newer is needed, this is {shown}: make PYTHON=python3.12 ..."
+    assert (said in done.stderr) != taken

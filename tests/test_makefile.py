@@ -1,15 +1,14 @@
 """Targets of more than one line: what is measured and where it goes, what is fetched, and what is never removed."""
 
-import os
 import shutil
 import subprocess
 
 import pytest
+from scripts import PLAIN
 
 from cmdml.study.places import ROOT
 
 pytestmark = pytest.mark.skipif(not shutil.which("make"), reason="there is no make")
-PLAIN = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
 NOTE = '#!/bin/sh\nprintf "%s|" "$@" >> calls; echo >> calls\n'
 
 
@@ -93,16 +92,3 @@ def test_without_a_target_it_lists_them_all_with_their_words_and_the_profiles(ma
     assert sorted(listed) == sorted(phony)
     last = done.stdout.rpartition("PROFILE is one of:")[2]
     assert "(now my-own)" in last and sorted(last.partition("(")[0].split()) == ["my-own", "phantom"]
-
-
-def test_an_old_python_is_told_before_anything_is_installed(tmp_path):
-    for name in ("Makefile", "requirements.lock", "pyproject.toml"):
-        shutil.copy(ROOT / name, tmp_path)
-    old = tmp_path / "python"
-    old.write_text("#!/bin/sh\nsed -i 's/^/x/' called 2>/dev/null; echo \"$2\" > called\n"
-                   'case "$1" in -c) echo "Python 3.11 or newer is needed" >&2; exit 1;; esac\n')  # fmt: skip
-    old.chmod(0o755)
-    done = subprocess.run(["make", "-s", "install", f"PYTHON={old}"], cwd=tmp_path, capture_output=True, text=True,
-                          env=PLAIN)  # fmt: skip
-    assert done.returncode == 2 and "3.11 or newer" in done.stderr and not (tmp_path / ".venv").exists()
-    assert "version_info < (3, 11)" in (tmp_path / "called").read_text()

@@ -10,6 +10,7 @@ import sys
 from types import SimpleNamespace
 
 import pytest
+from scripts import PLAIN
 
 from cmdml.study import command, run
 
@@ -201,9 +202,8 @@ COMMANDS = {  # what each target runs, as the shell reads it
 @pytest.mark.skipif(not shutil.which("make"), reason="there is no make")
 @pytest.mark.parametrize("target", COMMANDS)
 def test_a_target_runs_its_command(target):
-    plain = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
     asked = ["make", "-n", "--no-print-directory", "BIN=bin", "READY=", *target.split()]
-    done = subprocess.run(asked, cwd=run.ROOT, capture_output=True, text=True, check=True, env=plain)
+    done = subprocess.run(asked, cwd=run.ROOT, capture_output=True, text=True, check=True, env=PLAIN)
     assert done.stdout.strip() == COMMANDS[target]
 
 

@@ -13,6 +13,7 @@ from types import SimpleNamespace
 
 import pdf
 import pytest
+import terms
 from browser import NAMES
 from sphinx.application import Sphinx
 
@@ -42,11 +43,11 @@ PAGE = """
 Extractor
 =========
 
-``extractor`` and pre-extractor. A visual feature extractor, and Extractors, and extractors again; a hub, and an eye.
-
 =========  ====
 extractor  here
 =========  ====
+
+``extractor`` and pre-extractor. A visual feature extractor, and Extractors, and extractors again; a hub, and an eye.
 
 .. math::
    :label: first
@@ -97,6 +98,15 @@ def test_the_first_use_of_a_term_in_prose_leads_to_the_glossary_and_no_other(boo
     ]
     assert links(pages["index"]) == [("book/glossary.html", "term-extractor", "extractor")]
     assert not [words for _, _, words in links(pages["glossary"]) if words in ("extractor", "eye")]
+
+
+def test_of_two_terms_that_begin_alike_the_longer_is_meant():
+    names = {"deep regression": "a", "deep regression module": "b", "deep": "c"}
+    for text, term in (("A Deep Regression modules", "deep regression module"), ("so deep", "deep"),
+                       ("deep regression.", "deep regression"), ("deeper, deep-set", None), ("", None)):  # fmt: skip
+        found = terms.first_of(names, text)
+        assert (found and found[1].lower()) == term
+    assert terms.first_of({}, "deep") is None
 
 
 def test_a_writer_s_own_link_is_the_only_one(book):

@@ -265,6 +265,33 @@ def test_the_fingerprint_knows_which_array_holds_what(tmp_path):
     assert len({chestmnist._digest(tmp_path / f"{name}.npz") for name in "abc"}) == 3
 
 
+def test_the_fingerprint_tells_whose_content_it_is(tmp_path):
+    for name, member in {"a": "train_labels.npy", "b": "val_labels.npy"}.items():
+        with zipfile.ZipFile(tmp_path / f"{name}.npz", "w") as archive:
+            archive.writestr(member, "the same")
+    assert chestmnist._digest(tmp_path / "a.npz") != chestmnist._digest(tmp_path / "b.npz")
+
+
+def test_arrays_of_numpy_s_second_format_are_read_and_of_a_third_are_not(tmp_path):
+    arrays = an_archive(tmp_path / "a.npz")
+    for version in ((2, 0), (3, 0)):
+        with zipfile.ZipFile(tmp_path / "c.npz", "w") as archive:
+            for name, array in arrays.items():
+                with archive.open(f"{name}.npy", "w") as file:
+                    np.lib.format.write_array(file, array, version=version)
+        if version == (2, 0):
+            np.testing.assert_array_equal(prepare(tmp_path).pixels[:50], arrays["train_images"])
+        else:
+            with pytest.raises(ValueError, match="is no array"):
+                prepare(tmp_path, limit=10)
+
+
+def test_it_says_how_many_were_taken_of_how_many(tmp_path, capsys):
+    an_archive(tmp_path / "c.npz")
+    prepare(tmp_path, limit=35)
+    assert "chestmnist: 36 of 70 radiographs." in capsys.readouterr().out
+
+
 def test_means_of_large_boxes_do_not_run_over():
     white = np.full((1, 224, 224), 255, np.uint8)
     assert (chestmnist._reduce(white, 7) == 255).all() and (chestmnist._reduce(white, 1) == 255).all()

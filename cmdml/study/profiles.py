@@ -137,6 +137,8 @@ class _Reader:
         if given.extractor:
             own = self.fit(given.extractor.parameters, ("rotation", "extractor", "parameters"))
             values["extractor"]["parameters"] = own
+            if given.extractor.device == "cpu":
+                del values["extractor"]["device"]
         for key in ("features", "random_features"):
             if bool(values[key]) == bool(given.extractor):
                 what = "of no use beside" if given.extractor else "missing without"

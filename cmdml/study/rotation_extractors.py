@@ -41,6 +41,15 @@ def config_of(profile: dict, seed: int) -> tuple[TrainConfig, str]:
     return config, values["semantics"]
 
 
+def device_of(profile: dict) -> str:
+    """Where the networks are trained: ``cpu``, whose digits another processor repeats, or ``cuda``."""
+    device = profile["rotation"]["extractor"].get("device", "cpu")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"profile {profile['name']}: rotation.extractor.device is cuda, and torch finds no GPU here: "
+                         "run it where there is one, or say `device: cpu`, which takes hours")  # fmt: skip
+    return device
+
+
 def headless(model: CMDML) -> VisualExtractor:
     """The visual stream of a model up to the layer before its last: what is frozen, without the head.
 
@@ -63,7 +72,8 @@ def trained(rotation: Rotation, quadruple: int) -> CMDML:
     config, semantics = config_of(rotation.profile, rotation.design)
     parts = Partition(films, cell.findings, cell.train, cell.val, cell.test, pd.DataFrame())
     out = folder(rotation.profile, rotation.design) / f"training/{quadruple}"
-    return fit(parts, rotation.vectors(semantics), config, out, progress=False, accelerator="cpu").model
+    on = device_of(rotation.profile)
+    return fit(parts, rotation.vectors(semantics), config, out, progress=False, accelerator=on).model
 
 
 def extract_features(profile: dict, seed: int, which: str) -> Path:
@@ -77,7 +87,7 @@ def extract_features(profile: dict, seed: int, which: str) -> Path:
     if not profile["rotation"].get("extractor"):
         raise ValueError(f"profile {profile['name']}: its rotation has features and trains no extractor.")
     rotation = Rotation.of(profile, seed)
-    names = [*map(str, range(len(rotation.sets))), "random"]
+    names, device = [*map(str, range(len(rotation.sets))), "random"], device_of(profile)
     if which not in names:
         raise ValueError(f"quadruple {which!r}: the design has 0 to {len(rotation.sets) - 1}, or random")
     config, semantics = config_of(profile, seed)
@@ -88,5 +98,6 @@ def extract_features(profile: dict, seed: int, which: str) -> Path:
     else:
         model = trained(rotation, int(which))
     out = features_folder(profile, seed, which)
-    extract(rotation.films, out, backbone=config.backbone, extractor=headless(model), batch_size=BATCH, progress=False)
+    extract(rotation.films, out, backbone=config.backbone, extractor=headless(model), batch_size=BATCH, progress=False,
+            device=device)  # fmt: skip
     return out

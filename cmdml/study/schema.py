@@ -69,6 +69,7 @@ class Extractor(Strict):
     """A network per quadruple: the seed of the quadruples, which all seeds share, and what is not the profile's."""
 
     quadruples: Count
+    device: Literal["cpu", "cuda"] = "cpu"  # that it is trained on
     parameters: dict[str, Any] = {}
 
 

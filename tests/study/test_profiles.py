@@ -167,6 +167,8 @@ def test_a_rotation_has_features_or_trains_extractors(load):
     assert not {"extractor", "without", "improvements"} & set(given) and "parameters" not in given["trained"]
     given = load(OWN)["rotation"]
     assert given["extractor"] == {"quadruples": 3, "parameters": {}} and given["folds"] == 1
+    on_gpu = load(OWN.replace("quadruples: 3", "quadruples: 3, device: cuda"))["rotation"]["extractor"]
+    assert on_gpu == {"quadruples": 3, "device": "cuda", "parameters": {}}
 
 
 @pytest.mark.parametrize(

@@ -190,6 +190,30 @@ def test_trainings_run_on_the_cpu_in_the_folder_of_their_seed_and_quadruple(draw
     assert told == ["one_hot"] and vectors.shape == (14, 14)  # one_hot, of the extractor's own parameters
 
 
+def test_an_extractor_is_trained_and_read_on_the_device_of_its_profile(drawn, monkeypatch):
+    plan = drawn["rotation"]
+    on_gpu = drawn | {"rotation": plan | {"extractor": plan["extractor"] | {"device": "cuda"}}}
+    asked = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(rotation_extractors, "headless", lambda model: model)
+    monkeypatch.setattr(rotation_extractors, "fit", lambda *_, accelerator, **__: asked.append(accelerator) or Mock())
+    monkeypatch.setattr(rotation_extractors, "extract", lambda *_, device, **__: asked.append(device))
+    for profile in (drawn, on_gpu):
+        extract_features(profile, 3, "1")
+    assert asked == ["cpu", "cpu", "cuda", "cuda"]
+
+
+def test_a_device_that_is_not_there_is_said_before_anything_is_read(drawn, monkeypatch):
+    plan = drawn["rotation"]
+    on_gpu = drawn | {"rotation": plan | {"extractor": plan["extractor"] | {"device": "cuda"}}}
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(rotation_extractors, "extract", Mock(side_effect=AssertionError))
+    said = "profile drawn: rotation.extractor.device is cuda, and torch finds no GPU here"
+    for which in ("0", "random"):
+        with pytest.raises(ValueError, match=said):
+            extract_features(on_gpu, 3, which)
+
+
 def test_an_untrained_network_follows_from_the_seed_and_leaves_other_draws_alone(drawn, tmp_path):
     elsewhere = drawn | {"parameters": drawn["parameters"] | {"run_dir": str(tmp_path)}}
     (tmp_path / "radiographs").symlink_to(folder(drawn, 3).parents[1] / "radiographs")

@@ -39,7 +39,8 @@ def test_what_is_left_out_has_its_default():
     rotation = made.rotation.model_dump()
     assert {name: rotation[name] for name in ("features", "random_features", "without")} == {
         "features": "", "random_features": "", "without": []}  # fmt: skip
-    assert rotation["extractor"] == {"quadruples": 0, "parameters": {}} and rotation["trained"]["parameters"] == {}
+    assert rotation["extractor"] == {"quadruples": 0, "device": "cpu", "parameters": {}}
+    assert rotation["trained"]["parameters"] == {}
     assert Profile.model_validate({"rotation": ROTATION}).rotation.improvements is None
 
 

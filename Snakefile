@@ -34,6 +34,7 @@ VARIANTS = sorted(PROFILE["variants"])
 SWEEPS = ["data/results/sweep-phantom", "data/results/sweep-nih"]  # what the chapter on evidence reads
 TURNED = "data/results/rotation-nih-mini"
 DRAWN = "data/results/rotation-phantom"
+LEARNT = "data/results/rotation-nih-trained"
 VARIED = "data/results/variants-nih-mini"
 TRUTH = "data/results/truth-nih-mini"
 FURTHER = [f"data/results/{name}" for name in
@@ -254,11 +255,11 @@ rule ablation:
 rule anatomy:
     input:
         sources("07_anatomy"),
-        [str(file) for folder in [TURNED, DRAWN, *FURTHER] for file in sorted(Path(folder).glob("*.*"))],
+        [str(file) for folder in [TURNED, DRAWN, LEARNT, *FURTHER] for file in sorted(Path(folder).glob("*.*"))],
     output:
         f"{RUN}/notebooks/07_anatomy.ipynb",
     params:
-        values=parameters("07_anatomy", rotation=TURNED, drawn=DRAWN),
+        values=parameters("07_anatomy", rotation=TURNED, drawn=DRAWN, learnt=LEARNT),
     shell:
         EXECUTE
 

@@ -309,8 +309,22 @@ def test_other_truths_children_and_splits_are_read_from_their_own_folders():
     assert beyond.of("transfer") == [("moved",)] and beyond.of("default_split") == [("split",)]
     report = Asked(load="drawings")
     here = cell("07_anatomy", "anatomy-drawn", beyond=beyond, report=report, drawn="a folder")
-    assert report.of("load") == [("a folder",)] and beyond.of("drawings") == [("drawings",)]
+    assert report.of("load") == [("a folder",)] and beyond.of("own_networks") == [("drawings",)]
     assert here["drawings"] == "drawings"
+    report, beyond = Asked(load="trained"), Asked()
+    here = cell("07_anatomy", "anatomy-learnt", beyond=beyond, report=report, learnt="a folder")
+    assert report.of("load") == [("a folder",)] and here["learning"] == "trained"
+    assert beyond.of("own_networks") == [("trained", "source_view")]
+
+
+def test_what_networks_that_were_trained_say_is_their_own_and_stands_beside_the_frozen():
+    at = {"tested": 1559, "abnormal": 351, "films": 2591, "designs": [1], "missing_designs": [2]}
+    report, beyond = Asked(planned=["first", "second"]), Asked(seeds="Seeds.", beside_frozen="* both")
+    given = {"learning": {"manifest": at}, "tables": "frozen", "report": report, "beyond": beyond}
+    said = cell("07_anatomy", "anatomy-learnt-words", **given)["said"]
+    assert in_order(said, "Seeds. 1,559 test films, 351 of them") and bullets(said) == ["first", "second", "both"]
+    assert beyond.of("seeds") == [(at,)] and beyond.of("beside_frozen") == [({"manifest": at}, "frozen")]
+    assert report.of("planned") == [({"manifest": at}, ("tested", False))]  # the plan tests nothing here
 
 
 def test_what_chapter_7_writes_names_its_rotation(tmp_path):

@@ -18,7 +18,7 @@ from cmdml.training import TrainConfig
 NOTEBOOKS = sorted((run.ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
 # Filled in by the Snakefile.
 WIRING = {"profile", "run_dir", "training", "out", "compare", "results", "rotation", "sweep", "features", "beside",
-          "improved", "drawn", "truth"}  # fmt: skip
+          "improved", "drawn", "learnt", "truth"}  # fmt: skip
 CHAPTERS = ("01_data", "02_semantics", "03_training", "04_evaluation", "05_embeddings", "09_own_finding")
 DRAWS = re.compile(r"\bplt\.show\(\)|^draw\(", re.M)
 

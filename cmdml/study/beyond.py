@@ -76,17 +76,35 @@ def truths(emphysema: pd.DataFrame, radiologists: pd.DataFrame, never: pd.DataFr
     return "\n".join(lines)
 
 
-def drawings(tables: dict) -> pd.DataFrame:
-    """U of the scorers where signs are drawn, overall and within view, what they gain over illness alone, and S."""
+def own_networks(tables: dict, stratum: str = "view") -> pd.DataFrame:
+    """Where each quadruple trained a network: U, overall and within ``stratum``, its gain over illness alone, and S."""
     rows, gains = {}, pick(tables["paired"], reference="mean_of_seen", protocol="abnormal", metric="U", stratum="none")
     for method, name in SCORERS.items():
         found = pick(tables["methods"], method=method, protocol="abnormal").set_index(["metric", "stratum"])
         gain = pick(gains, method=method)
         rows[name] = {
             "U": cell(found.loc["U", "none"], 2), "over illness": cell(gain.iloc[0], 2, "+") if len(gain) else "–",
-            "U within view": cell(found.loc["U", "view"], 2), "S": cell(found.loc["S", "none"], 2),
+            f"U within {stratum.replace('_', ' × ')}": cell(found.loc["U", stratum], 2),
+            "S": cell(found.loc["S", "none"], 2),
         }  # fmt: skip
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("scorer")
+
+
+def seeds(about: dict) -> str:
+    """Which seeds a rotation with networks of its own has, of those that were planned."""
+    missing = ", ".join(map(str, about["missing_designs"]))
+    left = f" (planned and not run yet: {missing})." if missing else ", all that were planned."
+    return f"Seeds of network and heads: {', '.join(map(str, about['designs']))}{left}"
+
+
+def beside_frozen(trained: dict, frozen: dict) -> str:
+    """One bullet: S and U of the study's own head and U of the ceiling, on a trained network and on frozen features."""
+    lines = []
+    for tables, name in ((trained, "on networks that were trained"), (frozen, "on frozen features")):
+        values = pick(tables["methods"], protocol="abnormal", stratum="none").set_index(["method", "metric"])
+        u, s, top = (cell(values.loc[one]) for one in (("focused", "U"), ("focused", "S"), ("ceiling", "U")))
+        lines.append(f"{name} U {u}, S {s}, ceiling {top} ({tables['manifest']['abnormal']:,} abnormal test films)")
+    return f"* CM-DML, told signs, {'; '.join(lines)}. The test films differ, so this is no paired comparison."
 
 
 def retrained(table: pd.DataFrame) -> str:

@@ -94,7 +94,7 @@ def test_tables_are_read_if_their_manifest_vouches_for_them(tmp_path):
         beyond.load(tmp_path, "b")
 
 
-def test_drawings_have_u_overall_and_within_view_and_the_gain_over_illness():
+def test_own_networks_have_u_overall_and_within_a_stratum_and_the_gain_over_illness():
     values = {("U", "none"): 0.6, ("U", "view"): 0.55, ("S", "none"): 0.9, ("U", "source"): 0.1}
     methods = pd.DataFrame([{"method": m, "protocol": p, "metric": metric, "stratum": s, "value": v, **BAND}
                             for (metric, s), v in values.items() for m in beyond.SCORERS
@@ -106,10 +106,35 @@ def test_drawings_have_u_overall_and_within_view_and_the_gain_over_illness():
         {"method": "focused", "reference": "eszsl", "stratum": "none", "difference": -0.05, **where},
         {"method": "focused", "reference": "mean_of_seen", "stratum": "view", "difference": 0.02, **where},
     ])  # fmt: skip
-    table = beyond.drawings({"methods": methods, "paired": paired})
+    table = beyond.own_networks({"methods": methods, "paired": paired})
+    assert table.columns.tolist() == ["U", "over illness", "U within view", "S"]
     assert table.loc["CM-DML, told signs"].tolist() == [
         "0.60 (0.40–0.60)", "+0.05 (+0.01 to +0.09)", "0.55 (0.40–0.60)", "0.90 (0.40–0.60)"]  # fmt: skip
     assert table.loc["illness alone", "over illness"] == "–"
+    methods["stratum"] = methods["stratum"].replace("source", "source_view")
+    table = beyond.own_networks({"methods": methods, "paired": paired}, "source_view")
+    assert table.loc["ceiling (shown the labels)", "U within source × view"] == "0.10 (0.40–0.60)"
+
+
+def test_seeds_that_were_planned_and_not_run_are_named():
+    assert beyond.seeds({"designs": [1, 2], "missing_designs": []}) == (
+        "Seeds of network and heads: 1, 2, all that were planned.")  # fmt: skip
+    assert beyond.seeds({"designs": [1], "missing_designs": [2, 3]}) == (
+        "Seeds of network and heads: 1 (planned and not run yet: 2, 3).")  # fmt: skip
+
+
+def test_trained_networks_and_frozen_features_stand_side_by_side():
+    def tables(u, s, ceiling, films):
+        values = [("focused", "U", u), ("focused", "S", s), ("ceiling", "U", ceiling), ("ceiling", "S", 0.99),
+                  ("eszsl", "U", 0.98)]  # fmt: skip
+        rows = [{"method": m, "metric": k, "value": v, "protocol": "abnormal", "stratum": "none"} for m, k, v in values]
+        wrong = [row | one | {"value": 0.97} for row in rows for one in ({"protocol": "all"}, {"stratum": "view"})]
+        return {"methods": pd.DataFrame([*wrong, *rows]).assign(**BAND), "manifest": {"abnormal": films}}
+
+    said = beyond.beside_frozen(tables(0.51, 0.62, 0.64, 351), tables(0.53, 0.63, 0.67, 1667))
+    assert said.startswith("* CM-DML, told signs, on networks that were trained U 0.510 (0.400–0.600), S 0.620 ")
+    assert "ceiling 0.640 (0.400–0.600) (351 abnormal test films); on frozen features U 0.530 " in said
+    assert "S 0.630 (0.400–0.600), ceiling 0.670 (0.400–0.600) (1,667 abnormal test films). The" in said
 
 
 def test_permuted_signs_in_one_bullet_tell_what_p_can_reach():

@@ -122,6 +122,13 @@ def test_a_page_of_one_s_own(run, tiny, tmp_path):
     assert (tmp_path / "README.md").read_text() == "mine 4"
 
 
+def test_a_head_that_is_made_anew_leaves_nothing_of_the_one_before(run, tiny, tmp_path):
+    for file in FILES:
+        (tmp_path / file).write_text("of the one before")
+    made = make_head(run, tiny, tmp_path, **TOLD)
+    assert made.card["name"] == "mine" and (tmp_path / "README.md").read_text().startswith("# mine\n")
+
+
 def test_a_head_is_the_run_s_model_and_is_evaluated(head, run):
     assert sorted(path.name for path in head.folder.iterdir()) == sorted([*FILES, SEAL])
     weights = load_file(run / "weights.safetensors")

@@ -56,14 +56,15 @@ def test_a_flipped_bit_anywhere_is_refused(saved):
             load_checkpoint(path, parts(1), "run")
 
 
-def test_tensors_that_changed_places_are_refused(saved):
+@pytest.mark.parametrize("one, other", [("optimizer/1.exp_avg", "optimizer/1.exp_avg_sq"),
+                                        ("weights/0.bias", "weights/0.bios")])  # fmt: skip
+def test_tensors_that_changed_places_or_names_are_refused(saved, one, other):
     path, *_ = saved
     with safe_open(path, framework="pt") as file:
         metadata = file.metadata()
     tensors = load_file(path)
-    one, other = "optimizer/1.exp_avg", "optimizer/1.exp_avg_sq"
-    tensors[one], tensors[other] = tensors[other], tensors[one]
-    save_file(tensors, path, metadata)
+    swapped = {one: other, other: one}
+    save_file({swapped.get(name, name): value for name, value in tensors.items()}, path, metadata)
     with pytest.raises(ValueError, match="damaged or was edited"):
         load_checkpoint(path, parts(1), "run")
 

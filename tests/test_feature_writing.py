@@ -183,6 +183,37 @@ def test_a_batch_that_is_half_there_is_made_again_as_a_whole(films, whole, tmp_p
     assert made == [4] * 5 + [2] and same_bytes(folder, whole)
 
 
+def test_rows_of_another_device_are_made_again(films, whole, tmp_path):
+    """A GPU's last bit may differ."""
+    asked = []
+
+    def read(rows):
+        asked.append(rows.start)
+        if len(asked) == 3:
+            raise KeyboardInterrupt
+        return whole.pixels[rows]
+
+    job = (films, tmp_path / "features", {name: whole.card[name] for name in ("key", "layers")}, 4)
+    with pytest.raises(KeyboardInterrupt):
+        feature_writing.write_features(*job, "cuda", read, False)
+    feature_writing.write_features(*job, "cpu", read, False)
+    assert asked == [0, 4, 8, *range(0, 30, 4)]
+
+
+@pytest.mark.parametrize("odd", ["link", "pipe"])
+def test_rows_are_not_written_through_what_no_run_leaves(films, whole, tmp_path, odd):
+    partial, mine = tmp_path / "features.partial", tmp_path / "mine.txt"
+    partial.mkdir()
+    mine.write_text("of the user")
+    (partial / "request").write_text(feature_writing._request(whole.card, 4, "cpu"))
+    if odd == "link":
+        (partial / "features.safetensors").symlink_to(mine)
+    else:
+        os.mkfifo(partial / "features.safetensors")
+    extract(films, tmp_path / "features", **QUIET)
+    assert same_bytes(tmp_path / "features", whole) and mine.read_text() == "of the user"
+
+
 def test_a_kill_while_an_older_set_is_replaced_leaves_no_set(films, tmp_path, monkeypatch):
     folder, replace = tmp_path / "features", os.replace
     extract(films, folder, **QUIET)

@@ -94,14 +94,26 @@ def test_alone_nothing_changes():
     torch.testing.assert_close(whole(images), norm(images), rtol=0, atol=0)
 
 
-def test_one_of_several_waits_for_the_others_as_long_as_it_was_told(monkeypatch):
+@pytest.mark.parametrize("accelerator, gpu, kind", [("cpu", True, "gloo"), ("auto", True, "nccl"),
+                                                    ("auto", False, "gloo")])  # fmt: skip
+def test_one_of_several_waits_for_the_others_as_long_as_it_was_told(monkeypatch, accelerator, gpu, kind):
     asked = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
     monkeypatch.setenv("WORLD_SIZE", "3")
     monkeypatch.setattr(distributed.dist, "is_initialized", lambda: False)
     monkeypatch.setattr(distributed.dist, "init_process_group", lambda kind, **given: asked.append((kind, given)))
     monkeypatch.setattr(distributed.dist, "get_rank", lambda: 2)
-    assert distributed.join("cpu", timedelta(days=7)) == Team(2, 3)
-    assert asked == [("gloo", {"timeout": timedelta(days=7)})]
+    assert distributed.join(accelerator, timedelta(days=7)) == Team(2, 3)
+    assert asked == [(kind, {"timeout": timedelta(days=7)})]
+
+
+@pytest.mark.parametrize("rank, order", [(0, ["block", "wait"]), (1, ["wait", "block"])])
+def test_the_first_process_runs_a_block_before_the_others(monkeypatch, rank, order):
+    done = []
+    monkeypatch.setattr(distributed.dist, "barrier", lambda: done.append("wait"))
+    with Team(rank, 2).first():
+        done.append("block")
+    assert done == order
 
 
 def test_a_mean_over_processes_leaves_the_values_that_it_is_of(monkeypatch):

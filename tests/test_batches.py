@@ -81,3 +81,9 @@ def test_crop_magnifies_at_most_as_far_as_allowed():
         (1, 2, 3)
     )
     assert area.max() <= 1.05 / 0.7**2 and area.min() >= 0.95 and area.std() > 0.05
+
+
+@pytest.mark.parametrize("n, sizes", [(16, [8, 8]), (8, [8]), (7, [7]), (24, [8, 8, 8])])
+def test_batches_are_as_large_as_asked_where_that_divides_the_films(n, sizes):
+    batches = Batches(PIXELS, np.arange(n) % len(PIXELS), torch.device("cpu")).iterate(torch.arange(n), 8)
+    assert [len(rows) for rows, _ in batches] == sizes

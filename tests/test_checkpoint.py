@@ -4,6 +4,8 @@ import os
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from cmdml import checkpoint
 from cmdml.checkpoint import load_checkpoint, save_checkpoint
@@ -52,6 +54,19 @@ def test_a_flipped_bit_anywhere_is_refused(saved):
         path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
         with pytest.raises(ValueError, match="delete that file and train again"):
             load_checkpoint(path, parts(1), "run")
+
+
+@pytest.mark.parametrize("one, other", [("optimizer/1.exp_avg", "optimizer/1.exp_avg_sq"),
+                                        ("weights/0.bias", "weights/0.bios")])  # fmt: skip
+def test_tensors_that_changed_places_or_names_are_refused(saved, one, other):
+    path, *_ = saved
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+    tensors = load_file(path)
+    swapped = {one: other, other: one}
+    save_file({swapped.get(name, name): value for name, value in tensors.items()}, path, metadata)
+    with pytest.raises(ValueError, match="damaged or was edited"):
+        load_checkpoint(path, parts(1), "run")
 
 
 @pytest.mark.parametrize("part", ["model", "optimizer"])

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from dataclasses import asdict
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -91,6 +92,35 @@ def test_alone_nothing_changes():
     whole = distributed.over_the_whole_batch(nn.Sequential(nn.BatchNorm2d(3)))
     assert isinstance(whole[0], distributed.WholeBatchNorm2d)
     torch.testing.assert_close(whole(images), norm(images), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("accelerator, gpu, kind", [("cpu", True, "gloo"), ("auto", True, "nccl"),
+                                                    ("auto", False, "gloo")])  # fmt: skip
+def test_one_of_several_waits_for_the_others_as_long_as_it_was_told(monkeypatch, accelerator, gpu, kind):
+    asked = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    monkeypatch.setattr(distributed.dist, "is_initialized", lambda: False)
+    monkeypatch.setattr(distributed.dist, "init_process_group", lambda kind, **given: asked.append((kind, given)))
+    monkeypatch.setattr(distributed.dist, "get_rank", lambda: 2)
+    assert distributed.join(accelerator, timedelta(days=7)) == Team(2, 3)
+    assert asked == [(kind, {"timeout": timedelta(days=7)})]
+
+
+@pytest.mark.parametrize("rank, order", [(0, ["block", "wait"]), (1, ["wait", "block"])])
+def test_the_first_process_runs_a_block_before_the_others(monkeypatch, rank, order):
+    done = []
+    monkeypatch.setattr(distributed.dist, "barrier", lambda: done.append("wait"))
+    with Team(rank, 2).first():
+        done.append("block")
+    assert done == order
+
+
+def test_a_mean_over_processes_leaves_the_values_that_it_is_of(monkeypatch):
+    mine, theirs = torch.tensor([1.0, 2.0]), torch.tensor([3.0, 6.0])
+    monkeypatch.setattr(distributed.dist, "all_reduce", lambda values: values.add_(theirs))
+    assert Team(0, 2).mean(mine).tolist() == [2.0, 4.0]
+    assert mine.tolist() == [1.0, 2.0]
 
 
 def test_two_processes_train_what_one_does(alone, two):

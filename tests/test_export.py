@@ -1,13 +1,16 @@
 """ONNX gives what torch gives; the folder that is handed on is the head."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 import torch
 from film_files import phantoms
 
+from cmdml import export
 from cmdml.export import copy_head, export_onnx
+from cmdml.files import SEAL
 from cmdml.heads import FILES, HEADS, load_head
 
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -65,3 +68,33 @@ def test_the_folder_is_copied_as_it_was_sealed(tmp_path):
     (tmp_path / "other" / "thesis.txt").write_text("x")
     with pytest.raises(ValueError, match="holds something else"):
         copy_head(head, tmp_path / "other")
+
+
+def test_a_head_that_changed_since_it_was_opened_is_not_handed_on(tmp_path):
+    folder = shutil.copytree(HEADS / "phantom", tmp_path / "mine")
+    head = load_head(folder)
+    content = bytearray((folder / FILES[0]).read_bytes())
+    content[-1] ^= 1
+    (folder / FILES[0]).write_bytes(content)
+    with pytest.raises(ValueError, match="damaged or was edited"):
+        copy_head(head, tmp_path / "copy")
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_copy_that_was_killed_is_no_head(tmp_path, monkeypatch, there):
+    head, copyfile, copied = load_head(HEADS / "phantom"), shutil.copyfile, []
+    if there:
+        copy_head(head, tmp_path / "copy")
+
+    def killed(source, beside):
+        copied.append(source.name)
+        if len(copied) == 2:
+            raise KeyboardInterrupt
+        return copyfile(source, beside)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(export.shutil, "copyfile", killed)
+        with pytest.raises(KeyboardInterrupt):
+            copy_head(head, tmp_path / "copy")
+    assert not (tmp_path / "copy" / SEAL).exists()
+    assert load_head(copy_head(head, tmp_path / "copy")).card == head.card

@@ -146,3 +146,11 @@ def test_frozen_features_are_scaled_and_nothing_else():
 def test_frozen_features_of_another_length_are_refused(shape):
     with pytest.raises(ValueError, match=r"expected extracted features \(B, 6\)"):
         FrozenFeatures(6)(torch.zeros(shape))
+
+
+@pytest.mark.parametrize("backbone", ["alexnet", "mobilenet_v3_small"])
+def test_of_several_linear_layers_the_last_is_the_head(backbone):
+    extractor = VisualExtractor(backbone).eval()
+    *_, last = (m for m in get_model(backbone, weights=None).modules() if isinstance(m, nn.Linear))
+    with torch.no_grad():
+        assert extractor(radiographs(1, 64)).shape == (1, last.in_features) == (1, extractor.features)

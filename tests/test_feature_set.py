@@ -135,7 +135,11 @@ def test_a_table_without_its_findings_is_refused_though_sealed(whole, tmp_path):
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [({"format": 2}, "has format 2, this version reads 1; extract"), (None, "is not the card of extracted features")],
+    [
+        ({"format": 2}, "has format 2, this version reads 1; extract"),
+        ({"format": 0}, "has format 0, this version reads 1; extract"),
+        (None, "is not the card of extracted features"),
+    ],
 )
 def test_another_format_is_refused(whole, tmp_path, change, message):
     folder = copied(whole, tmp_path / "features")
@@ -146,12 +150,13 @@ def test_another_format_is_refused(whole, tmp_path, change, message):
 
 
 def test_a_stem_carries_the_same_features_in_three_files(whole, tmp_path):
-    saved = whole.save(tmp_path / "new" / "films-v1.5", terms="free")
+    saved = whole.save(tmp_path / "new" / "films-v1.5", terms="free", name="mine")
     names = [f"films-v1.5.{suffix}" for suffix in ("csv", "json", "safetensors")]
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == names
     assert saved.folder == tmp_path / "new" / "films-v1.5"
     assert np.array_equal(saved.pixels, whole.pixels) and saved.table.equals(whole.table)
     assert (tmp_path / "new" / names[0]).read_bytes() == (whole.folder / "table.csv").read_bytes()
+    assert (saved.card["name"], whole.card["name"]) == ("mine", "made")
     assert saved.card["terms"] == "free" and saved.card["key"] == whole.card["key"]
     assert saved.card["sha256"] == whole.card["sha256"] and "terms" not in whole.card
     assert list(load_file(tmp_path / "new" / names[2])) == ["features"]

@@ -14,7 +14,7 @@ from cmdml import feature_writing, launch
 from cmdml import features as module
 from cmdml.feature_set import FeatureSet
 from cmdml.features import extract, merge
-from cmdml.files import SEAL
+from cmdml.files import SEAL, check_seal, seal
 from cmdml.radiographs import RadiographSet
 from cmdml.writing import only_writer
 
@@ -159,6 +159,87 @@ def test_who_comes_while_another_puts_them_together_leaves_it_to_that_one(films,
             merge(films, folder, 2)
 
 
+def test_who_comes_when_another_has_just_put_them_together_returns_the_set(films, whole, tmp_path, monkeypatch):
+    folder, put_together = tmp_path / "features", module.merge
+
+    def late(*given):
+        put_together(*given)
+        return put_together(*given)  # the parts are gone by now
+
+    extract(films, folder, shard=(0, 2), **QUIET)
+    monkeypatch.setattr(module, "merge", late)
+    assert extract(films, folder, shard=(1, 2), **QUIET).card == whole.card and same_bytes(folder, whole)
+
+
+def test_a_batch_that_is_half_there_is_made_again_as_a_whole(films, whole, tmp_path, monkeypatch):
+    folder, file = tmp_path / "features", tmp_path / "features.partial" / "features.safetensors"
+    with monkeypatch.context() as patch:
+        killed_after(3, patch)
+        with pytest.raises(KeyboardInterrupt):
+            extract(films, folder, **QUIET)
+    os.truncate(file, file.stat().st_size - whole.pixels[0].nbytes)  # the last film of the third batch
+    made = killed_after(100, monkeypatch)
+    extract(films, folder, **QUIET)
+    assert made == [4] * 5 + [2] and same_bytes(folder, whole)
+
+
+def test_rows_of_another_device_are_made_again(films, whole, tmp_path):
+    """A GPU's last bit may differ."""
+    asked = []
+
+    def read(rows):
+        asked.append(rows.start)
+        if len(asked) == 3:
+            raise KeyboardInterrupt
+        return whole.pixels[rows]
+
+    job = (films, tmp_path / "features", {name: whole.card[name] for name in ("key", "layers")}, 4)
+    with pytest.raises(KeyboardInterrupt):
+        feature_writing.write_features(*job, "cuda", read, False)
+    feature_writing.write_features(*job, "cpu", read, False)
+    assert asked == [0, 4, 8, *range(0, 30, 4)]
+
+
+@pytest.mark.parametrize("odd", ["link", "pipe"])
+def test_rows_are_not_written_through_what_no_run_leaves(films, whole, tmp_path, odd):
+    partial, mine = tmp_path / "features.partial", tmp_path / "mine.txt"
+    partial.mkdir()
+    mine.write_text("of the user")
+    (partial / "request").write_text(feature_writing._request(whole.card, 4, "cpu"))
+    if odd == "link":
+        (partial / "features.safetensors").symlink_to(mine)
+    else:
+        os.mkfifo(partial / "features.safetensors")
+    extract(films, tmp_path / "features", **QUIET)
+    assert same_bytes(tmp_path / "features", whole) and mine.read_text() == "of the user"
+
+
+def test_a_kill_while_an_older_set_is_replaced_leaves_no_set(films, tmp_path, monkeypatch):
+    folder, replace = tmp_path / "features", os.replace
+    extract(films, folder, **QUIET)
+
+    def killed(source, target):
+        if target == folder / "table.csv":
+            raise KeyboardInterrupt
+        replace(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(feature_writing.os, "replace", killed)
+        with pytest.raises(KeyboardInterrupt):
+            extract(films, folder, **QUIET | {"seed": 1})
+    with pytest.raises(FileNotFoundError, match=r"card\.json is missing; extract them first"):
+        FeatureSet.load(folder)
+    assert extract(films, folder, **QUIET | {"seed": 1}).card["seed"] == 1
+
+
+def test_the_card_says_of_the_films_what_their_own_card_says(films, tmp_path):
+    about = {name: f"the {name}" for name in ("title", "source", "licence", "citation", "note")}
+    films = RadiographSet(films.pixels, films.table, films.card | about, films.folder)
+    card = extract(films, tmp_path / "features", **QUIET).card
+    for name in (*about, "name", "counts", "made_with", "findings"):
+        assert card[name] == films.card[name]
+
+
 def test_a_missing_part_is_named_with_the_way_out(films, tmp_path):
     folder = tmp_path / "features"
     extract(films, folder, shard=(0, 3), **QUIET)
@@ -198,6 +279,21 @@ def test_a_part_made_otherwise_is_refused(films, tmp_path, options, sentence):
     folder = two_parts(films, tmp_path, films, **options)
     with pytest.raises(ValueError, match=sentence):
         merge(films, folder, 2)
+
+
+def test_a_part_of_another_device_is_refused(films, tmp_path):
+    folder = two_parts(films, tmp_path, films)
+    place = part(folder, 1, 2)
+    about = {name: check_seal(place, feature_writing.PART)[name] for name in ("about", "batch", "rows")}
+    seal(place, [feature_writing.FILE], feature_writing.PART, **about, device="cuda")
+    with pytest.raises(ValueError, match="part 1 of 2 .* has device 'cuda', part 0 'cpu': delete the one that"):
+        merge(films, folder, 2)
+
+
+def test_parts_that_are_all_of_other_radiographs_are_refused(films, tmp_path):
+    folder = two_parts(films, tmp_path, films)
+    with pytest.raises(ValueError, match="part 0 of 2 in .*0-of-2 is of other radiographs than"):
+        merge(make_tiny(tmp_path / "others", n=30, seed=1), folder, 2)
 
 
 def test_a_part_under_another_number_is_refused(films, tmp_path):

@@ -1,6 +1,7 @@
 """Extracted features: what they hold, that they resume, that nothing changed passes, and what they are keyed by."""
 
 import json
+import os
 import shutil
 from types import SimpleNamespace
 
@@ -14,6 +15,7 @@ from cmdml.efficientnet import WEIGHTS_SHA256, state_sha256
 from cmdml.extractors import VisualExtractor
 from cmdml.features import extract
 from cmdml.findings import KEYS
+from cmdml.writing import note_rows
 
 QUIET = {"batch_size": 8, "progress": False}
 
@@ -133,6 +135,10 @@ def test_other_settings_do_not_continue_from_old_rows(films, whole, tmp_path, re
     data = bytearray((whole.folder / "features.safetensors").read_bytes()[:-9000])
     data[2000] ^= 1
     (partial / "features.safetensors").write_bytes(data)
+    rows = whole.pixels[: len(whole) - 9000 // whole.pixels[0].nbytes - 1].copy()
+    start = (whole.folder / "features.safetensors").stat().st_size - whole.pixels.nbytes
+    rows.reshape(-1).view(np.uint8)[2000 - start] ^= 1
+    note_rows(partial / "features.safetensors", 0, rows)
     (partial / "request").write_text(request_of.format(key=whole.card["key"]))
     assert np.array_equal(extract(films, tmp_path / "features", **QUIET).pixels, whole.pixels)
 
@@ -202,9 +208,10 @@ def test_radiographs_that_changed_are_refused_before_they_are_read(tmp_path):
     assert not (tmp_path / "features").exists() and not (tmp_path / "features.partial").exists()
 
 
-def test_features_that_are_not_finite_are_refused(films, tmp_path, monkeypatch):
+@pytest.mark.parametrize("odd", [np.inf, -np.inf, np.nan])
+def test_features_that_are_not_finite_are_refused(films, tmp_path, monkeypatch, odd):
     def reader(*args):
-        return lambda pixels: np.full((len(pixels), 432), np.inf, np.float16)
+        return lambda pixels: np.where(np.arange(432) == 300, odd, np.zeros((len(pixels), 1))).astype(np.float16)
 
     monkeypatch.setattr(module, "_reader", reader)
     with pytest.raises(ValueError, match="films 0 to 8 is not finite"):
@@ -291,3 +298,16 @@ def test_a_job_of_its_own_is_told_all_it_needs(films, tmp_path, monkeypatch):
     for shard in ("1", "a/4", "1/4/2", "-1/4"):
         with pytest.raises(ValueError, match="expected part and number of parts, such as 0/4"):
             module.main(str(films.folder), str(tmp_path), "small_cnn", "", shard)
+
+
+def test_an_extraction_takes_all_cores_unless_told_otherwise_and_gives_them_back(monkeypatch):
+    before = torch.get_num_threads()
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(before + 2)), raising=False)
+    for told, threads in ((None, before + 2), ("1", before)):
+        monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+        if told:
+            monkeypatch.setenv("OMP_NUM_THREADS", told)
+        with pytest.raises(KeyboardInterrupt), module._all_cores():
+            assert torch.get_num_threads() == threads
+            raise KeyboardInterrupt
+        assert torch.get_num_threads() == before

@@ -1,13 +1,16 @@
 """Files are whole or the old ones; a seal notices every flipped bit of what it covers, and of itself."""
 
+import errno
 import hashlib
 import json
 import os
+import socket
 
 import numpy as np
 import pytest
 
-from cmdml.files import check_seal, seal, sha256, write_json, write_text, write_whole
+from cmdml.files import check_seal, is_sealed, naming, seal, sha256, write_json, write_text, write_whole
+from cmdml.files import sealed as sealed_content
 
 
 def test_a_failed_writer_leaves_the_old_file_and_nothing_beside_it(tmp_path):
@@ -101,3 +104,32 @@ def test_missing_and_foreign_parts_are_named(sealed):
     (sealed / "seal.json").unlink()
     with pytest.raises(FileNotFoundError, match="not whole, seal.json is missing"):
         check_seal(sealed, "thing 1")
+
+
+def test_a_file_that_somebody_else_or_another_machine_writes_is_left_alone(tmp_path, monkeypatch):
+    def kill(process, signal):
+        raise PermissionError if process == 1 else ProcessLookupError
+
+    monkeypatch.setattr(os, "kill", kill)
+    host = socket.gethostname()
+    names = {f".a.{host}-1.partial.txt", ".a.elsewhere-2.partial.txt", f".b.{host}-2.partial.txt"}
+    for name in (*names, f".a.{host}-2.partial.txt"):
+        (tmp_path / name).write_text("half")
+    write_text(tmp_path / "a.txt", "whole")
+    assert {path.name for path in tmp_path.iterdir()} == names | {"a.txt"}
+
+
+def test_what_the_system_says_is_one_sentence_with_its_own_file_and_number(tmp_path):
+    with pytest.raises(FileNotFoundError) as caught, naming(tmp_path / "outer"), naming(tmp_path / "inner"):
+        open(tmp_path / "gone")
+    said = f"{tmp_path / 'gone'}: No such file or directory; mend that and run again"
+    assert str(caught.value) == said and caught.value.errno == errno.ENOENT
+    with pytest.raises(OSError) as caught, naming(tmp_path / "outer"), naming(tmp_path / "inner"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert str(caught.value) == f"{tmp_path / 'inner'}: No space left on device; mend that and run again"
+    assert caught.value.errno == errno.ENOSPC
+
+
+def test_what_is_sealed_again_is_sealed_as_the_first_time():
+    content = sealed_content({"a": 1})
+    assert sealed_content(content | {"a": 2}) == sealed_content({"a": 2}) and is_sealed(sealed_content(content))

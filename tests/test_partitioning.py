@@ -69,6 +69,17 @@ def test_every_one_sided_source_is_listed_counted_and_warned_of():
     assert set(parts.radiographs.labels[parts.train].sum(1)) == {0, 1}
 
 
+def test_counts_are_printed_step_by_step_and_split_by_split(capsys):
+    partition(a_set({name: SOURCES[name] for name in ("mixed", "all_dropped")}), split(), keep_no_finding=False)
+    head, splits, _, *lines = capsys.readouterr().out.splitlines()
+    assert splits.split() == ["split", *["train", "val", "test"] * 2]
+    assert [line.rstrip("0123456789 ") for line in lines] == [
+        "in the set", "dropped: unseen finding", "dropped: no finding", "kept"]  # fmt: skip
+    rows = {line.rstrip("0123456789 "): [int(n) for n in line.split()[-6:]] for line in lines}
+    assert head.split() == ["images", "patients"] and rows["in the set"] == [4, 3, 2] * 2
+    assert rows["kept"] == [1, 3, 2] * 2
+
+
 def test_strict_sources_refuses_and_names_them_all():
     with pytest.raises(
         ValueError, match="3 sources one-sided .*upside_down.*well_in_val.*sick_in_test.*exclude_sources"

@@ -53,6 +53,15 @@ def test_columns_of_a_plain_table_are_aligned(capsys):
     assert all(line[at - 1] == " " and line[at] != " " for line in lines)
 
 
+def test_on_a_terminal_names_begin_and_numbers_end_below_each_other(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
+    print_predictions(predictions(1), True)
+    lines = capsys.readouterr().out.split("a note\n")[1].splitlines()
+    at, end = lines[0].index("finding"), lines[0].index("percentile") + len("percentile")
+    assert all(line[at - 1] == " " != line[at] for line in lines)
+    assert all(line[:end].strip() == line.strip() and line[end - 1] != " " for line in lines)
+
+
 @pytest.mark.parametrize("terminal", [False, True])
 def test_of_more_than_three_films_the_first_three_findings(capsys, terminal):
     print_predictions(predictions(3), terminal)

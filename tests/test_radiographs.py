@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import socket
+from contextlib import contextmanager
 
 import numpy as np
 import pandas as pd
@@ -289,6 +290,24 @@ def test_two_writers_of_one_folder(tmp_path):
     write(tmp_path / "set", fill=fill).verify()
     assert f"{tmp_path / 'set'} is being written by process {os.getpid()} on {socket.gethostname()}" in said[0]
     assert [p.name for p in tmp_path.iterdir()] == ["set"]
+
+
+def test_a_set_that_another_finished_while_we_waited_is_not_written_again(tmp_path, monkeypatch):
+    only_writer = writing.only_writer
+
+    @contextmanager
+    def late(folder):
+        with monkeypatch.context() as patch:
+            patch.setattr(writing, "only_writer", only_writer)
+            write(folder)
+        with only_writer(folder):
+            yield
+
+    def never(pixels):
+        raise AssertionError("written twice")
+
+    monkeypatch.setattr(writing, "only_writer", late)
+    write(tmp_path / "set", fill=never).verify()
 
 
 def test_the_lock_of_a_dead_process_is_taken_over(tmp_path):

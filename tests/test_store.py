@@ -221,6 +221,7 @@ def test_patients_of_two_splits_are_named_five_at_most():
     store.assert_patient_disjoint(a_table(), "here")
     both = pd.DataFrame([(str(p), split) for p in range(7) for split in ("test", "train")],
                         columns=["patient", "split"])  # fmt: skip
+    both.loc[len(both)] = ("another", "val")
     with pytest.raises(ValueError) as caught:
         store.assert_patient_disjoint(both, "here")
     said = str(caught.value)

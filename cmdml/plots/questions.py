@@ -70,9 +70,9 @@ def against(paired: pd.DataFrame, method: str, shown: Mapping[str, str], ax: Axe
                 continue
             at, colour = line + (0.14 if filled else -0.14), OWN if low > 0 or high < 0 else OTHER
             ax.hlines(at, low, high, color=colour, lw=1.2)
-            ax.scatter([value], [at], s=30, facecolors=colour if filled else "white", edgecolors=colour, zorder=3,
-                       label=name if line == lines[0] else None)  # fmt: skip
-            drawn += 1
+            face = colour if filled else "white"
+            ax.scatter([value], [at], s=30, facecolors=face, edgecolors=colour, zorder=3, label=name)
+            drawn, name = drawn + 1, None  # a stratum is named once
     if not drawn:
         return nothing(ax)
     ax.axvline(0, color="black", lw=0.8, ls=":")

@@ -5,9 +5,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.collections import LineCollection, PathCollection
+from matplotlib.colors import to_hex
 
 from cmdml.plots import anatomy
 from cmdml.plots.anatomy import INTERVALS, PARTS
+from cmdml.plots.evidence import OWN
 
 FINDINGS = {"Mass": 12, "Pleural_Thickening": 7, "Edema": 31}
 
@@ -138,6 +140,8 @@ def test_gain_by_coverage_shows_the_mean_of_a_finding_apart_by_its_neighbour(ax)
     dots = {c.get_label(): np.asarray(c.get_offsets()) for c in ax.collections}
     np.testing.assert_allclose(dots["nearest neighbour seen"], [[0.4, 0.2]])
     np.testing.assert_allclose(dots["nearest neighbour unseen, too"], [[0.75, 0.2], [0.4, -0.2]])
+    faces = {c.get_label(): to_hex(c.get_facecolor()[0]) for c in ax.collections}
+    assert faces == {"nearest neighbour seen": OWN, "nearest neighbour unseen, too": "#ffffff"}
     assert list(ax.lines[0].get_ydata()) == [0, 0]  # no gain
     assert [text.get_text() for text in ax.get_legend().texts] == list(dots)
 
@@ -159,3 +163,12 @@ def test_permutations_are_a_line_per_kind_and_design(ax):
     assert named == ["largest of the permutations", "the findings' own signs"]
     low, high = ax.get_ylim()
     assert low < min(ax.get_yticks()) and max(ax.get_yticks()) < high
+
+
+def test_the_study_s_two_methods_share_a_colour_and_only_the_learnt_one_is_filled(ax):
+    found, mean = (part(table) for table in tables())
+    anatomy.anatomy(found, mean, ax)
+    dots = {c.get_label(): c for c in ax.collections if isinstance(c, PathCollection)}
+    learnt, closed = dots["CM-DML, told signs"], dots["closed form, told signs"]
+    assert to_hex(learnt.get_facecolor()[0]) == OWN and to_hex(closed.get_facecolor()[0]) == "#ffffff"
+    assert to_hex(learnt.get_edgecolor()[0]) == to_hex(closed.get_edgecolor()[0]) == OWN

@@ -41,18 +41,18 @@ def test_pairs_fill_the_own_texts():
 
 
 def test_alarms_are_as_many_as_there_are_positives():
-    labels = np.array([[1, 0, 0, 1], [1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 1]])
-    scores = np.array([[0.9, 0.1, 0, 4], [0.1, 0.2, 0, 3], [0.8, 0.9, 0, 2], [0.0, 0.3, 0, 1]])
+    labels = np.array([[1, 0, 0, 1], [1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 1], [0, 0, 0, 0]])
+    scores = np.array([[0.9, 0.1, 0, 4], [0.1, 0.2, 0, 3], [0.8, 0.9, 0, 2], [0.0, 0.3, 0, 1], [0.0, 0.0, 0, 0]])
     table = evaluation.alarms(labels, scores, FINDINGS).set_index("finding")
     assert table.positives.tolist() == [2, 1, 0, 2]
     assert table.precision[["Mass", "Edema", "Fibrosis"]].tolist() == [0.5, 1.0, 0.5]
-    assert table.prevalence["Mass"] == 0.5 and np.isnan(table.precision["Hernia"])
+    assert table.prevalence["Mass"] == 2 / 5 and np.isnan(table.precision["Hernia"])
     fig, ax = plt.subplots()
     evaluation.alarm_figure(table.reset_index(), FINDINGS, ax)
     names = [t.get_text() for t in ax.get_yticklabels()]
     assert names == ["Fibrosis (2)", "Edema (1)", "Mass (2)"]  # unseen below, each by precision
     assert to_hex(ax.get_yticklabels()[0].get_color()) == figures.UNSEEN
-    assert ax.lines[0].get_xdata().tolist() == [0.5, 0.25, 0.5]
+    assert ax.lines[0].get_xdata().tolist() == [0.4, 0.2, 0.4]  # of all films, normal ones, too
 
 
 def test_groups_count_the_films_that_their_values_are_of():
@@ -103,6 +103,14 @@ def test_pairs_are_a_panel_per_training_and_own_texts_carry_their_colour():
         assert named == {key: (predicted[j, j], matrix[j, j]) for j, key in enumerate(FINDINGS.unseen)}
         zeros = [(set(line.get_xdata()), set(line.get_ydata())) for line in ax.lines]
         assert any(y == {0} for _, y in zeros) and any(x == {0} for x, _ in zeros)
+
+
+def test_the_names_of_pairs_stand_in_the_order_of_their_dots():
+    predicted, matrix = np.diag([2.0, 3, 1]), np.diag([0.3, 0.1, 0.2])
+    findings = SeenUnseen(("Mass", "Edema", "Hernia", "Fibrosis"), ("Edema", "Hernia", "Fibrosis"))
+    (ax,) = evaluation.pairs({"told": (predicted, matrix)}, findings).axes
+    above = {text.get_text(): text.get_position()[1] for text in ax.texts}  # of its dot, in points
+    assert above["Edema"] > above["Fibrosis"] > above["Hernia"]
 
 
 def test_alarms_are_dots_at_their_precision_and_lines_from_what_guessing_reaches():

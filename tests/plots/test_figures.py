@@ -336,3 +336,12 @@ def test_distances_are_densities_of_positive_and_negative_pairs(ax, generator):
     np.testing.assert_allclose(heights, wanted)
     assert [to_hex(ax.patches[i].get_facecolor()) for i in (0, 44)] == [figures.OTHER, figures.SEEN]
     assert [to_hex(c.get_colors()[0]) for c in ax.collections] == [figures.OTHER, figures.SEEN]
+
+
+def test_a_term_of_the_loss_that_was_not_measured_in_every_epoch_is_drawn_too():
+    table = pd.DataFrame({"epoch": [1, 2, 3], "loss": [3.0, 2.0, 1.0], "loss_late": [np.nan, 0.5, 0.25],
+                          "val_seen_auroc": [0.6, 0.8, 0.7]})  # fmt: skip
+    fig = figures.history(table)
+    assert [line.get_label() for line in fig.axes[0].lines] == ["total", "late"]
+    np.testing.assert_array_equal(fig.axes[0].lines[1].get_ydata(), table["loss_late"])
+    plt.close(fig)

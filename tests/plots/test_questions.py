@@ -45,10 +45,12 @@ def test_a_difference_is_that_of_the_method_whichever_side_it_stands_on(ax):
 
 def test_a_difference_is_in_colour_where_its_interval_excludes_0(ax):
     more = {"method": "ale", "reference": "focused", "difference": -0.04, "low": -0.06, "high": -0.02}
-    paired = pd.concat([PAIRED, PAIRED[:1].assign(**more)])
-    questions.against(paired, "focused", {"mean_of_seen": "illness", "bce": "cross-entropy", "ale": "ALE"}, ax)
+    worse = {"method": "focused", "reference": "nearest", "difference": -0.05, "low": -0.08, "high": -0.01}
+    paired = pd.concat([PAIRED, PAIRED[:1].assign(**more), PAIRED[:1].assign(**worse)])
+    names = {"mean_of_seen": "illness", "bce": "cross-entropy", "ale": "ALE", "nearest": "nearest seen finding"}
+    questions.against(paired, "focused", names, ax)
     drawn = [to_hex(c.get_edgecolor()[0]) for c in ax.collections if type(c).__name__ == "PathCollection"]
-    assert drawn == [questions.OWN, questions.OTHER, questions.OWN]
+    assert drawn == [questions.OWN, questions.OTHER, questions.OWN, questions.OWN]
 
 
 def test_nothing_to_show_is_said(ax):
@@ -135,6 +137,17 @@ def test_differences_within_strata_are_hollow_on_the_line_of_the_other_and_of_th
     assert list(ax.lines[0].get_xdata()) == [0, 0]
 
 
+def test_a_legend_names_the_strata_whichever_others_were_compared(ax):
+    shown = {"absent": "not there", "bce": "cross-entropy", "mean_of_seen": "illness"}
+    questions.against(PAIRED, "focused", shown, ax)
+    assert ax.get_legend_handles_labels()[1] == ["all pairs"]
+
+
+def test_differences_that_are_all_undefined_are_no_result(ax):
+    questions.against(PAIRED.assign(difference=np.nan), "focused", {"mean_of_seen": "i", "bce": "c"}, ax)
+    assert [text.get_text() for text in ax.texts] == ["no results yet"]
+
+
 def test_an_undefined_difference_is_left_out(ax):
     questions.against(PAIRED.assign(difference=[np.nan, 0.01]), "focused", {"mean_of_seen": "i", "bce": "c"}, ax)
     assert dots(ax)[:, 0].tolist() == [-0.01]
@@ -142,13 +155,14 @@ def test_an_undefined_difference_is_left_out(ax):
 
 def test_variants_are_paired_cell_by_cell_whatever_the_order_of_the_rows(ax):
     rows = [("base", 0, "x", 0.5), ("a", 1, "y", 0.9), ("base", 1, "y", 0.6), ("a", 0, "x", 0.45), ("own", 0, "x", 0.7),
-            ("own", 1, "y", 0.1)]  # fmt: skip
+            ("own", 1, "y", 0.1), ("base", 1, "x", 0.3), ("own", 1, "x", 0.4), ("a", 1, "x", 0.5)]  # fmt: skip
     cells = pd.DataFrame(rows, columns=["variant", "quadruple", "pseudo", "pseudo_unseen"])
     questions.variants(cells, {"a": "first", "base": "base"}, ["a"], ax, reference="own")
     lines = dict(zip([t.get_text() for t in ax.get_yticklabels()], ax.get_yticks(), strict=True))
     assert list(lines) == ["first", "base"]
     found = {y: sorted(x for x, at in dots(ax) if at == y) for y in lines.values()}
-    assert found[lines["first"]] == pytest.approx([-0.25, 0.8]) and found[lines["base"]] == pytest.approx([-0.2, 0.5])
+    assert found[lines["first"]] == pytest.approx([-0.25, 0.1, 0.8])
+    assert found[lines["base"]] == pytest.approx([-0.2, -0.1, 0.5])
     bars = {round(line.get_ydata().mean(), 6): line for line in ax.lines if line.get_linewidth() > 2}
-    assert [bars[y].get_xdata()[0] for y in lines.values()] == pytest.approx([0.275, 0.15])
+    assert [bars[y].get_xdata()[0] for y in lines.values()] == pytest.approx([0.65 / 3, 0.2 / 3])
     assert [bars[y].get_color() for y in lines.values()] == [questions.OWN, questions.OTHER]

@@ -232,6 +232,13 @@ def test_palettes_and_black_and_white_are_read(film, tmp_path):
     assert np.array_equal(read_film(save(tmp_path / "b.png", half), 128).pixels, np.asarray(half.convert("L")))
 
 
+def test_a_palette_with_a_transparent_colour_is_refused(film, tmp_path):
+    palette = Image.fromarray(film).convert("P")
+    path = save(tmp_path / "a.png", palette, transparency=palette.getpixel((64, 64)))
+    with pytest.raises(ValueError, match=r"a\.png has transparent parts; save it in plain grey"):
+        read_film(path, 64)
+
+
 def test_negative_and_endless_grey_values_are_refused(film, tmp_path):
     for name, value in (("a", -1.0), ("b", np.nan), ("c", 65_536.0)):
         values = film.astype(np.float32)

@@ -352,6 +352,9 @@ def test_a_picture_of_one_s_own_runs_the_network(running, live, tmp_path):
     Image.fromarray(film).save(tmp_path / "film.png")
     wide = rng.integers(0, 255, (150, 310), dtype=np.uint8)
     Image.fromarray(wide).save(tmp_path / "wide.png")
+    colours = rng.integers(0, 255, (128, 128, 4), dtype=np.uint8)
+    colours[:, :64, 3], colours[:, 64:, 3] = 255, 128
+    Image.fromarray(colours).save(tmp_path / "colours.png")
     (tmp_path / "note.txt").write_text("no picture")
     with opened(running) as page:
         page.click("#heat")
@@ -365,6 +368,12 @@ def test_a_picture_of_one_s_own_runs_the_network(running, live, tmp_path):
         square[80:230] = wide
         expected = np.asarray(Image.fromarray(square).resize((64, 64), Image.Resampling.BOX)).ravel().astype(int)
         assert np.abs(np.array(page.evaluate("[...tray.at(-1).pixels]")) - expected).max() <= 1
+        page.set_input_files("#file", tmp_path / "colours.png")
+        page.wait_for_function("document.getElementById('caption').textContent.startsWith('colours.png')")
+        on_black = colours[..., :3] @ [0.299, 0.587, 0.114] * colours[..., 3] / 255
+        expected = on_black.reshape(64, 2, 64, 2).mean((1, 3))
+        apart = np.abs(np.array(page.evaluate("[...tray.at(-1).pixels]")).reshape(64, 64) - expected)
+        assert apart[:, :32].max() < 0.51 and apart.max() < 1.5  # a browser rounds colours that shine through
         page.set_input_files("#file", tmp_path / "note.txt")
         page.wait_for_function(
             "document.getElementById('caption').textContent.includes('no picture that this browser can read')"

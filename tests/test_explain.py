@@ -56,6 +56,8 @@ def test_the_peak_is_the_middle_of_the_highest_place():
     flat = np.zeros((9, 9), np.float32)
     flat[2:5, 4:7] = 1
     assert peak(flat) == (3, 5)
+    flat[3, 6] = 1.0005
+    assert peak(flat) == (3, 6)  # a little higher is higher
     flat[8, 8] = 2
     assert peak(flat) == (8, 8)
 

@@ -82,12 +82,16 @@ def test_dicom_windows_and_inverts(film, tmp_path):
     low, high = 500, 500 + 255 * 8
     window = ((low + high + 1) / 2, high - low + 1)
     plain = read_film(dicom(tmp_path / "a.dcm", deep, window=window), 128)
-    assert np.abs(plain.pixels.astype(int) - film).max() <= 1 and "its window" in plain.notes[0]
+    assert np.abs(plain.pixels.astype(int) - film).max() <= 1
+    assert plain.notes[0].endswith("its window: grey values from 0 to 4095")
+    named = dicom(tmp_path / "without a suffix", deep, window=window)
+    assert np.array_equal(read_film(named, 128).pixels, plain.pixels)
     inverted = read_film(dicom(tmp_path / "b.dcm", high + low - deep, kind="MONOCHROME1", window=window), 128)
     assert np.abs(inverted.pixels.astype(int) - film).max() <= 1
     window = (high + low - 1000 + 1, 2 * (high - low) + 1)
     scaled = read_film(dicom(tmp_path / "c.dcm", deep, rescale=(2, -1000), window=window), 128)
     assert np.abs(scaled.pixels.astype(int) - film).max() <= 1
+    assert scaled.notes[0].endswith("its window: grey values from -1000 to 7190")
     bare = read_film(dicom(tmp_path / "d.dcm", deep), 128)
     spread = (film.astype(float) - film.min()) / (film.max() - film.min()) * 255
     assert np.abs(bare.pixels - spread).max() <= 1 and "no window" in bare.notes[0]

@@ -109,7 +109,8 @@ def test_links_are_followed_to_their_place(tmp_path, link, named):
 
 def test_a_picture_that_is_not_there_is_a_broken_link(tmp_path):
     (tmp_path / "a.png").write_bytes(b"a picture")
-    (tmp_path / "page.html").write_text(PAGE.format('<img alt="" src="a.png"><img alt="" src="b.png">'), encoding="utf-8")
+    page = PAGE.format('<img alt="" src="a.png"><img alt="" src="b.png">')
+    (tmp_path / "page.html").write_text(page, encoding="utf-8")
     assert broken_links(tmp_path) == ["page.html: the link b.png leads to no file"]
 
 

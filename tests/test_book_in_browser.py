@@ -59,6 +59,8 @@ def test_a_page_without_fault_has_none(look, tmp_path):
         (SCROLLS.format(""), "scrolls out of the keyboard's reach at 390 px"),
         (SCROLLS.format(' tabindex="0"'), "scrolls out of the keyboard's reach at 390 px"),
         ('<p style="color: #aaa; background: #fff">faint words</p>', "axe color-contrast (serious)"),
+        ("<style>@media (max-width: 400px) { p { color: #aaa; background: #fff } }</style><p>faint on a phone</p>",
+         "axe color-contrast (serious)"),
         ('<img src="data:image/gif;base64,R0lGODlhAQABAAAAACw=">', "axe image-alt (critical)"),
         ("<button></button>", "axe button-name (critical)"),
     ],

@@ -25,12 +25,11 @@ def benchmark(monkeypatch):
 
     def load(name, *words):
         module = importlib.import_module(name)
-        told = SimpleNamespace(module=module, measured=[], reports=[])
+        told = SimpleNamespace(module=module, measured=[], answers=[], reports=[])
 
         def measure(methods, repeats, items=1, clock=None):
             told.measured.append((list(methods), repeats, items, clock))
-            for method in methods.values():
-                method()
+            told.answers.append([method() for method in methods.values()])
             return [{"method": name, **SECONDS} for name in methods]
 
         monkeypatch.setattr(module, "measure", measure)
@@ -177,7 +176,7 @@ def test_store_and_png_files_hold_the_same_films(benchmark, monkeypatch, films, 
     module = told.module
     monkeypatch.setattr(module, "SIZE", 10)
     monkeypatch.setattr(module, "BATCH", 3)
-    seen = []
+    seen, augmented = [], []
     batches, augment = module.Batches, module.augment
 
     def loader(data, batch, **how):
@@ -186,7 +185,8 @@ def test_store_and_png_files_hold_the_same_films(benchmark, monkeypatch, films, 
 
     def drawn(images):
         seen.append(images)
-        return augment(images)
+        augmented.append(augment(images))
+        return augmented[-1]
 
     monkeypatch.setattr(module, "DataLoader", loader)
     monkeypatch.setattr(module, "augment", drawn)
@@ -203,6 +203,7 @@ def test_store_and_png_files_hold_the_same_films(benchmark, monkeypatch, films, 
         assert np.abs(row - whole.reshape(10, 2, 10, 2).mean((1, 3))).max() <= 1  # rounded along each axis
     assert sorted(int(film.float().mean() // 60) for part in seen for film in part) == [0, 0, 0, 1, 1, 2, 2]
     assert max(len(part) for part in seen) == 3
+    assert told.answers[0][0] == pytest.approx(float(((augmented[-1] - 0.449) / 0.226).sum()), rel=1e-5)  # normalised
     assert told.measured[0][:3] == (["memory-mapped store", "PNG, DataLoader, 2 workers"], 2, 7)
     ((name, _, out, about),) = told.reports
     assert (name, out) == ("input_pipeline_20px", tmp_path)

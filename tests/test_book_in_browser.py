@@ -59,6 +59,8 @@ def test_a_page_without_fault_has_none(look, tmp_path):
         (SCROLLS.format(""), "scrolls out of the keyboard's reach at 390 px"),
         (SCROLLS.format(' tabindex="0"'), "scrolls out of the keyboard's reach at 390 px"),
         ('<p style="color: #aaa; background: #fff">faint words</p>', "axe color-contrast (serious)"),
+        ("<style>@media (max-width: 400px) { p { color: #aaa; background: #fff } }</style><p>faint on a phone</p>",
+         "axe color-contrast (serious)"),
         ('<img src="data:image/gif;base64,R0lGODlhAQABAAAAACw=">', "axe image-alt (critical)"),
         ("<button></button>", "axe button-name (critical)"),
     ],
@@ -85,6 +87,10 @@ def test_each_theme_is_looked_at(running, tmp_path, monkeypatch):
         ("other.html#here", None),
         ("#top", None),
         ("https://example.org/nothing", None),
+        ("//example.org/nothing", None),
+        ("other.html#named", None),
+        ("other.html#%C3%BCber", None),
+        ("two%20words.html", None),
         ("nothing.html", "leads to no file"),
         ("other.html#nothing", "leads to no place of its page"),
         ("#nothing", "leads to no place of its page"),
@@ -95,10 +101,19 @@ def test_links_are_followed_to_their_place(tmp_path, link, named):
     folder = tmp_path / "html"
     folder.mkdir()
     (tmp_path / "outside.html").write_text(PAGE, encoding="utf-8")
-    (folder / "other.html").write_text(PAGE.format('<p id="here">Here</p>'), encoding="utf-8")
+    (folder / "other.html").write_text(PAGE.format('<p id="here">Here</p><a name="named"></a><p id="über">There</p>'),
+                                       encoding="utf-8")  # fmt: skip
+    (folder / "two words.html").write_text(PAGE, encoding="utf-8")
     (folder / "page.html").write_text(PAGE.format(f'<a href="{link}">there</a>'), encoding="utf-8")
     found = broken_links(folder)
     assert (found == []) if named is None else (len(found) == 1 and named in found[0] and link in found[0])
+
+
+def test_a_picture_that_is_not_there_is_a_broken_link(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"a picture")
+    page = PAGE.format('<img alt="" src="a.png"><img alt="" src="b.png">')
+    (tmp_path / "page.html").write_text(page, encoding="utf-8")
+    assert broken_links(tmp_path) == ["page.html: the link b.png leads to no file"]
 
 
 def test_a_book_that_is_not_there_is_one_sentence(tmp_path):

@@ -37,7 +37,7 @@ Glossary
       With :math:`a + b`.
 
    hub
-      A word of everyday.
+      A word of everyday, and no extractor.
 """
 PAGE = """
 Extractor
@@ -97,7 +97,7 @@ def test_the_first_use_of_a_term_in_prose_leads_to_the_glossary_and_no_other(boo
         ("../book/glossary.html", "term-eye", "eye"),
     ]
     assert links(pages["index"]) == [("book/glossary.html", "term-extractor", "extractor")]
-    assert not [words for _, _, words in links(pages["glossary"]) if words in ("extractor", "eye")]
+    assert "and no extractor." in pages["glossary"]  # where the words are, they lead nowhere
 
 
 def test_of_two_terms_that_begin_alike_the_longer_is_meant():

@@ -442,6 +442,7 @@ def test_a_trial_is_named_after_what_it_trains():
     assert folder(**recipe) == ROOT / "runs/trials" / name
     assert folder(b=[2, 3], profile="another", a=1) == folder(**recipe)
     assert folder(a=1, b=[2, 4]) != folder(**recipe)
+    assert folder(seed=1, **recipe) != folder(seed=2, **recipe)
     assert folder(out="runs/mine", **recipe) == ROOT / "runs/mine"
     asked = cell("03_training", "train-config", parameters=recipe | {"out": "x"}, out="", config="c")
     assert asked["folder"] == folder(**recipe) and asked["final"] == "c"

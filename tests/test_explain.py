@@ -56,6 +56,8 @@ def test_the_peak_is_the_middle_of_the_highest_place():
     flat = np.zeros((9, 9), np.float32)
     flat[2:5, 4:7] = 1
     assert peak(flat) == (3, 5)
+    flat[3, 6] = 1.0005
+    assert peak(flat) == (3, 6)  # a little higher is higher
     flat[8, 8] = 2
     assert peak(flat) == (8, 8)
 
@@ -120,7 +122,10 @@ def test_a_picture_is_of_the_film_the_finding_and_the_method_that_were_asked(hea
 def test_the_film_lies_under_a_map_that_is_warm_where_the_score_is_raised():
     film, found = np.full((8, 8), 90, np.uint8), np.zeros((8, 8), np.float32)
     found[1, 2], found[5, 6] = 0.5, -0.25
-    left, right = explain._figure(film, found, "a title", "what it means").axes[:2]
+    figure = explain._figure(film, found, "a title", "what it means")
+    left, right, bar = figure.axes
+    assert figure.get_suptitle() == "a title" and bar.get_ylabel() == "what it means"
+    assert figure.get_supxlabel().startswith("not a medical device: ")
     assert len(left.images) == 1 and len(right.images) == 2
     for ax in (left, right):
         assert ax.images[0].get_clim() == (0, 255) and np.array_equal(ax.images[0].get_array(), film)

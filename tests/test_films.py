@@ -69,6 +69,9 @@ def test_an_exif_turn_is_made(film, tmp_path):
     read = read_film(path, 64)
     assert np.abs(read.pixels.astype(int) - decode(save(tmp_path / "b.png", film), 64)).mean() < 2
     assert "EXIF" in read.notes[0]
+    exif[0x0112] = 1  # as it is
+    path.write_bytes(jpeg(film, exif=exif))
+    assert read_film(path, 64).notes == ()
 
 
 def test_what_makes_a_score_doubtful_is_a_warning(film, tmp_path):
@@ -82,12 +85,16 @@ def test_dicom_windows_and_inverts(film, tmp_path):
     low, high = 500, 500 + 255 * 8
     window = ((low + high + 1) / 2, high - low + 1)
     plain = read_film(dicom(tmp_path / "a.dcm", deep, window=window), 128)
-    assert np.abs(plain.pixels.astype(int) - film).max() <= 1 and "its window" in plain.notes[0]
+    assert np.abs(plain.pixels.astype(int) - film).max() <= 1
+    assert plain.notes[0].endswith("its window: grey values from 0 to 4095")
+    named = dicom(tmp_path / "without a suffix", deep, window=window)
+    assert np.array_equal(read_film(named, 128).pixels, plain.pixels)
     inverted = read_film(dicom(tmp_path / "b.dcm", high + low - deep, kind="MONOCHROME1", window=window), 128)
     assert np.abs(inverted.pixels.astype(int) - film).max() <= 1
     window = (high + low - 1000 + 1, 2 * (high - low) + 1)
     scaled = read_film(dicom(tmp_path / "c.dcm", deep, rescale=(2, -1000), window=window), 128)
     assert np.abs(scaled.pixels.astype(int) - film).max() <= 1
+    assert scaled.notes[0].endswith("its window: grey values from -1000 to 7190")
     bare = read_film(dicom(tmp_path / "d.dcm", deep), 128)
     spread = (film.astype(float) - film.min()) / (film.max() - film.min()) * 255
     assert np.abs(bare.pixels - spread).max() <= 1 and "no window" in bare.notes[0]
@@ -127,6 +134,11 @@ def test_what_is_no_film_is_one_sentence(film, tmp_path):
     (tmp_path / "c.png").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ValueError, match=r"c\.png cannot be read"):
         read_film(tmp_path / "c.png", 64)
+    chunk = whole.index(b"IDAT")
+    at = chunk + 4 + int.from_bytes(whole[chunk - 4 : chunk], "big")  # the checksum of its pixels
+    (tmp_path / "c.png").write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+    with pytest.raises(ValueError, match=r"c\.png cannot be read as an image \(damaged or cut off"):
+        read_film(tmp_path / "c.png", 64)
     with pytest.raises(ValueError, match="one grey value everywhere"):
         read_film(save(tmp_path / "d.png", np.full((80, 80), 7, np.uint8)), 64)
     frames = [Image.fromarray(film), Image.fromarray(film[::-1].copy())]
@@ -138,6 +150,12 @@ def test_what_is_no_film_is_one_sentence(film, tmp_path):
         read_film(tmp_path / "f.dcm", 64)
 
 
+def test_an_image_too_large_to_be_a_film_is_one_sentence(film, tmp_path, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 128 * 128 // 2 - 1)
+    with pytest.raises(ValueError, match=r"a\.png cannot be read as an image"):
+        read_film(save(tmp_path / "a.png", film), 64)
+
+
 def test_a_folder_gives_its_films_by_name(film, tmp_path):
     for name in ("b.png", "a.png", "in/c.PNG"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -147,6 +165,9 @@ def test_a_folder_gives_its_films_by_name(film, tmp_path):
     (tmp_path / ".hidden.png").write_text("x")
     found, others = find_films([tmp_path, tmp_path / "b.png"])
     assert [p.name for p in found] == ["a.png", "b.png", "d", "c.PNG", "b.png"] and others == 1
+    (tmp_path / "in/notes.txt").write_text("x")
+    found, others = find_films([tmp_path, tmp_path / "in"])
+    assert [p.name for p in found] == ["a.png", "b.png", "d", "c.PNG", "c.PNG"] and others == 3  # 2 and 1
     (tmp_path / "empty").mkdir()
     with pytest.raises(FileNotFoundError, match="holds no film"):
         find_films([tmp_path / "empty"])
@@ -182,6 +203,9 @@ def test_dicom_with_a_table_of_its_own_for_display_is_read_through_it(film, tmp_
     read = read_film(path, 128)
     assert np.abs(read.pixels - becomes[film] / 1023 * 255).max() <= 1
     assert "its look-up table: grey values from 0 to 1023" in read.notes[0]
+    tables = Sequence([lut(np.rint(becomes), 10)[0], lut(np.arange(256) * 16, 12)[0]])  # the first of several
+    first = read_film(dicom(tmp_path / "b.dcm", film, bits=8, VOILUTSequence=tables), 128)
+    assert np.array_equal(first.pixels, read.pixels) and first.notes == read.notes
 
 
 def test_dicom_of_signed_values_has_black_below_zero(film, tmp_path):
@@ -230,6 +254,13 @@ def test_palettes_and_black_and_white_are_read(film, tmp_path):
     assert np.array_equal(read_film(save(tmp_path / "a.png", palette), 128).pixels, film)
     half = Image.fromarray(film).convert("1")
     assert np.array_equal(read_film(save(tmp_path / "b.png", half), 128).pixels, np.asarray(half.convert("L")))
+
+
+def test_a_palette_with_a_transparent_colour_is_refused(film, tmp_path):
+    palette = Image.fromarray(film).convert("P")
+    path = save(tmp_path / "a.png", palette, transparency=palette.getpixel((64, 64)))
+    with pytest.raises(ValueError, match=r"a\.png has transparent parts; save it in plain grey"):
+        read_film(path, 64)
 
 
 def test_negative_and_endless_grey_values_are_refused(film, tmp_path):

@@ -19,6 +19,7 @@ from cmdml.files import SEAL, seal
 from cmdml.findings import KEYS, load_attributes, split_findings
 from cmdml.heads import FILES, FORMAT, load_head, make_head
 from cmdml.semantics import attribute_sentences
+from cmdml.sources.phantom import sample_table
 
 FINDINGS = split_findings(KEYS)
 TOLD = {"semantics": "signs", "semantic_model": "", "name": "mine"}
@@ -63,6 +64,12 @@ def test_normal_validation_films_are_what_scores_are_set_beside(head, run, tiny)
         expected = held["visual"][[place[row] for row in normal(tiny, "val")]]
     assert np.array_equal(head.reference["normal_visual"].numpy(), expected)
     assert head.card["normal_films"] == len(expected) > 5
+
+
+def test_no_normal_film_of_the_shipped_phantoms_is_left_out():
+    made, table = load_head(heads.HEADS / "phantom"), sample_table(8000, 0)
+    without = int(((table["split"] == "val") & ~table[list(KEYS)].any(axis=1)).sum())
+    assert len(made.reference["normal_visual"]) == made.card["normal_films"] == without <= heads.NORMALS
 
 
 def test_at_most_so_many_normal_films_are_kept_from_end_to_end(run, tiny, tmp_path, monkeypatch):

@@ -21,6 +21,7 @@ def test_the_film_is_the_median_of_those_with_one_unseen_finding():
     # percentiles of the film's own finding: film 0 1.0, 3 0.8, 4 0.4, 5 1.0; of four, the lower of the middle two
     assert hero.typical(labels, FINDINGS, scores, every) == 3
     assert hero.typical(labels, FINDINGS, scores, np.arange(6) >= 4) == 4
+    assert hero.typical(labels[::-1], FINDINGS, scores[::-1], every) == 2  # whatever their order
     with pytest.raises(ValueError, match="exactly one finding, an unseen one: draw more films"):
         hero.typical(labels, FINDINGS, scores, np.arange(6) < 0)
 

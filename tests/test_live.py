@@ -294,6 +294,155 @@ def test_a_heat_map_is_that_of_the_network_that_the_switch_names(running):
         assert drawn(page, "shuffled") == turned["shuffled"]
 
 
+PLACES = """() => {
+    const at = (e) => [+e.getAttribute("cx"), +e.getAttribute("cy")];
+    const dots = [...document.querySelectorAll("#space circle:not(.normal)")].map((e) => [e.textContent, at(e)]);
+    const lines = [...document.querySelectorAll("#space line.near")];
+    return { dots: Object.fromEntries(dots), ends: lines.map((e) => [+e.getAttribute("x2"), +e.getAttribute("y2")]) };
+}"""
+
+
+def test_a_row_is_drawn_where_its_numbers_lie(running, live):
+    """Bar, median, count and tick of a row; its place in the plane; lines to the three nearest findings."""
+    net, (films, pixels) = unpacked("signs"), phantoms(live)
+    film = next(i for i, f in enumerate(films) if len(f["labels"]) == 2)
+    scores, plane = scores_of(pixels[[film]], net)[0], net["phantom.plane"]
+    normal = -(net["phantom.normal"][:, None] - net["phantom.anchors"]).square().sum(-1)
+    names = [f["name"] for f in live["findings"]]
+    best = scores.argsort(descending=True).tolist()
+    with opened(running) as page:
+        page.click("#heat")
+        page.click(f"[data-film='{film}']")
+        page.wait_for_function(
+            "(film) => document.querySelector(`[data-film='${film}']`).ariaChecked === 'true'", arg=film
+        )
+        page.wait_for_function("(first) => document.querySelector('#ranks .label').textContent.startsWith(first)",
+                               arg=names[best[0]])  # fmt: skip
+        rows = page.locator("#ranks li")
+        for place, c in enumerate(best):
+            row, key = rows.nth(place), KEYS[c]
+            assert row.locator(".label").inner_text().removesuffix(" ✓") == names[c]
+            assert row.locator(".right").count() == (key in films[film]["labels"])
+            drawn = [
+                float(re.search(r"([\d.]+)%", row.locator(part).get_attribute("style"))[1])
+                for part in (".bar i", ".bar em")
+            ]
+            assert drawn == pytest.approx(
+                100 * np.exp([float(scores[c]), float(normal[:, c].sort().values[30])]), abs=0.05
+            )
+            assert row.locator(".score").inner_text() == f"{scores[c]:.2f}".replace("-", "−")
+        assert page.inner_text("#heat-of") == names[best[0]]  # the first, where no row was chosen
+        assert page.locator("#ranks [aria-pressed=true] .label").inner_text().startswith(names[best[0]])
+        drawn, flat = page.evaluate(PLACES), (net["phantom.anchors"] - plane[0]) @ plane[1:].T
+    places = np.array([drawn["dots"][name] for name in names])
+    for axis, up in ((0, 1), (1, -1)):  # y grows downwards on a screen
+        assert np.corrcoef(places[:, axis], up * flat[:, axis].numpy())[0, 1] > 0.9999
+    assert sorted(drawn["ends"]) == sorted(drawn["dots"][names[c]] for c in best[:3])
+
+
+def test_the_table_says_how_good_each_network_is(running, live):
+    with opened(running) as page:
+        rows = page.locator("#quality tr")
+        heads = ["films", "network told", "seen findings", "unseen findings", "test films"]
+        assert rows.first.locator("th").all_inner_texts() == heads and rows.count() == 1 + len(live["quality"])
+        for i, one in enumerate(live["quality"], 1):
+            cells = rows.nth(i).locator("td").all_inner_texts()
+            assert ("phantoms" in cells[0]) == (one["source"] == "phantom")
+            words = {"signs": "signs", "description": "descriptions", "shuffled": "shuffled signs"}
+            assert cells[1] == words[one["told"]] and cells[4] == f"{one['abnormal']:,}"
+            assert cells[2:4] == ["{:.2f} ({:.2f}–{:.2f})".format(*one[kind]) for kind in "SU"]
+        sizes = [f"{live['weight'][when] / 1e6:.1f} MB" for when in ("first", "all")]
+        assert re.findall(r"\d\.\d MB", page.inner_text("#weight")) == sizes and sizes[0] != sizes[1]
+
+
+def test_what_the_heat_map_warms_is_what_the_score_needs(running, live):
+    """Redness of the view over the grey film, place by place, follows the fall of the score under a cover."""
+    redness = """() => {
+        const view = document.getElementById("view"), side = view.width, sums = new Array(64).fill(0);
+        const { data } = view.getContext("2d").getImageData(0, 0, side, side);
+        for (let i = 0; i < side ** 2; i++) {
+            const [y, x] = [Math.floor(i / side), i % side].map((n) => Math.floor((8 * n) / side));
+            sums[8 * y + x] += data[4 * i] - data[4 * i + 2];
+        }
+        return sums;
+    }"""
+    with opened(running) as page:
+        page.wait_for_function("document.getElementById('heat-says').textContent.startsWith('Warm')")
+        fall, warm = page.evaluate("""(key) => {
+            const row = read(0, "signs", []).list[0];
+            return covered.get("0 signs").map((v) => row.score - score(v, row.anchor));
+        }"""), page.evaluate(redness)  # fmt: skip
+        said = page.inner_text("#heat-says")
+        assert np.argmax(warm) == np.argmax(fall) and np.corrcoef(warm, np.clip(fall, 0, None))[0, 1] > 0.8
+        films, hits = live["pointing"]["films"], live["pointing"]["hits"]
+        chance = round(films * live["pointing"]["chance"])
+        assert f"on {films} phantoms" in said and f"in {hits}; chance would be {chance}." in said
+        real = next(i for i, film in enumerate(live["tray"]) if film["source"] == "real")
+        page.click(f"[data-film='{real}']")
+        page.wait_for_function("document.getElementById('heat-says').textContent.startsWith('No heat map')")
+        assert page.is_disabled("#heat")
+        page.click("[data-film='1']")
+        page.wait_for_function("document.getElementById('heat-says').textContent.startsWith('Warm')")
+        assert page.is_enabled("#heat")
+
+
+def test_a_heat_map_that_nobody_waits_for_is_given_up(page):
+    told, places = page.evaluate("""async () => {
+        const told = [], net = nets.signs;
+        return [told, await occlude(tray[0].pixels, net, () => told.length === 2, (share) => told.push(share))];
+    }""")
+    assert told == [1 / 8, 2 / 8] and places is None
+
+
+def test_an_answer_that_comes_late_is_not_shown(running):
+    with opened(running) as page:
+        page.click("#heat")
+        page.evaluate("""async () => {
+            const usual = load, drawn = drawRanks;
+            load = async (told) => {
+                await usual(told);
+                if (told === "shuffled") await new Promise((resolve) => setTimeout(resolve, 300));
+            };
+            window.drawn = 0;
+            drawRanks = (...given) => { window.drawn++; drawn(...given); };
+            state.told = "shuffled";
+            const late = update();
+            state.told = "signs";
+            await Promise.all([late, update()]);
+        }""")
+        assert page.evaluate("drawn") == 1
+
+
+def test_words_are_taken_by_any_name_and_what_nobody_taught_is_said(running, live):
+    taught = {sign["name"]: sign["taught"] for sign in live["signs"]}
+    listed = findings_of(["Emphysema"])[0].signs
+    fresh = [sign.replace("_", " ") for sign in listed if not taught[sign]]
+    assert 0 < len(fresh) < len(listed)
+    with opened(running) as page:
+        page.click("#heat")
+        page.fill("#name", "cOpD")
+        page.wait_for_selector("#ranks li.own")
+        assert page.locator("#signs input:checked").count() == len(listed)
+        assert page.inner_text("#heat-of") == "cOpD"  # the row of the words is the one that is looked at
+        said = page.inner_text("#words-say")
+        assert re.search(r"No seen finding has: ([^.]*)\.", said)[1].split(", ") == fresh
+        page.click("[data-film='1']")
+        page.wait_for_function("document.getElementById('caption').textContent.includes('Emphysema')")
+        assert page.inner_text("#heat-of") == "cOpD"
+        page.click("[data-row=Mass]")
+        page.wait_for_function("document.getElementById('heat-of').textContent === 'Mass'")
+        page.click("[data-film='2']")
+        page.wait_for_function("document.getElementById('caption').textContent.includes('Edema')")
+        first = page.inner_text("#ranks .label >> nth=0").removesuffix(" ✓")
+        assert page.inner_text("#heat-of") == first  # another film, and its own first row
+        page.click("[data-experiment=abscess]")
+        page.wait_for_selector("#answer:not([hidden])")
+        page.wait_for_function("(name) => document.getElementById('name').value === name",
+                               arg=live["experiments"]["abscess"]["name"])  # fmt: skip
+        stops = "(id) => [...document.querySelectorAll(`#${id} button`)].filter((e) => e.tabIndex === 0).length"
+        assert [page.evaluate(stops, tray) for tray in ("phantoms", "reals")] == [1, 1]
+
+
 def test_one_s_own_words_lean_on_seen_findings_alone(running, live):
     anchors = unpacked("signs")["phantom.anchors"].numpy()
     with opened(running) as page:
@@ -343,6 +492,9 @@ def test_experiments_say_what_the_numbers_say(running, page, live):
                 rank,
                 rank + 1,
             )  # ties with itself
+            if name == "abscess":
+                above = other.locator("#ranks button").evaluate_all("all => all.map((e) => e.dataset.row)")
+                assert int(re.search(r"Hernia itself ranks (\d+)", answer)[1]) == 1 + above.index("Hernia")
             assert other.locator("#ranks li.own").count() == 1 and said[name]["name"] in other.inner_text("#ranks")
             assert other.locator("#phantoms [aria-checked=true]").get_attribute("data-film") == str(film)
 
@@ -352,6 +504,11 @@ def test_a_picture_of_one_s_own_runs_the_network(running, live, tmp_path):
     Image.fromarray(film).save(tmp_path / "film.png")
     wide = rng.integers(0, 255, (150, 310), dtype=np.uint8)
     Image.fromarray(wide).save(tmp_path / "wide.png")
+    colours = rng.integers(0, 255, (128, 128, 4), dtype=np.uint8)
+    colours[:, :64, 3], colours[:, 64:, 3] = 255, 128
+    Image.fromarray(colours).save(tmp_path / "colours.png")
+    between = rng.integers(0, 255, (96, 96), dtype=np.uint8)  # one and a half pixels a place: some lie on an edge
+    Image.fromarray(between).save(tmp_path / "between.png")
     (tmp_path / "note.txt").write_text("no picture")
     with opened(running) as page:
         page.click("#heat")
@@ -364,6 +521,16 @@ def test_a_picture_of_one_s_own_runs_the_network(running, live, tmp_path):
         square = np.zeros((310, 310), np.uint8)
         square[80:230] = wide
         expected = np.asarray(Image.fromarray(square).resize((64, 64), Image.Resampling.BOX)).ravel().astype(int)
+        assert np.abs(np.array(page.evaluate("[...tray.at(-1).pixels]")) - expected).max() <= 1
+        page.set_input_files("#file", tmp_path / "colours.png")
+        page.wait_for_function("document.getElementById('caption').textContent.startsWith('colours.png')")
+        on_black = colours[..., :3] @ [0.299, 0.587, 0.114] * colours[..., 3] / 255
+        expected = on_black.reshape(64, 2, 64, 2).mean((1, 3))
+        apart = np.abs(np.array(page.evaluate("[...tray.at(-1).pixels]")).reshape(64, 64) - expected)
+        assert apart[:, :32].max() < 0.51 and apart.max() < 1.5  # a browser rounds colours that shine through
+        page.set_input_files("#file", tmp_path / "between.png")
+        page.wait_for_function("document.getElementById('caption').textContent.startsWith('between.png')")
+        expected = np.asarray(Image.fromarray(between).resize((64, 64), Image.Resampling.BOX)).ravel().astype(int)
         assert np.abs(np.array(page.evaluate("[...tray.at(-1).pixels]")) - expected).max() <= 1
         page.set_input_files("#file", tmp_path / "note.txt")
         page.wait_for_function(

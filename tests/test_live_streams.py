@@ -181,7 +181,7 @@ def test_what_the_page_carries_of_a_stream(stream, streams):
 
 
 def test_hits_are_counted_on_films_of_one_seen_finding_where_it_was_drawn(streams, monkeypatch):
-    findings, drawn = split_findings(KEYS), []
+    findings, drawn, shown = split_findings(KEYS), [], []
     table = streams.sample_table(4000, streams.TRAY_SEED + 1)
     labels = table[list(KEYS)].to_numpy()
     wanted = [row for row in labels if row.sum() == 1 and row[findings.seen_index].sum() == 1][:30]
@@ -190,11 +190,13 @@ def test_hits_are_counted_on_films_of_one_seen_finding_where_it_was_drawn(stream
         """A grey film; a finding is a white square at the top left."""
         drawn.append(np.array(scene["labels"]))
         films = np.full((len(scene["labels"]), size, size), 100, np.uint8)
+        films[:, 32:] = 40
         films[drawn[-1].any(1), :8, :8] = 250
         return films
 
     monkeypatch.setattr(streams, "draw", draw)
     def embed(films):
+        shown.append(films.copy())
         there = films[:, :8, :8].mean((1, 2)) > 249
         return np.stack([there, ~there], 1).astype(float)
 
@@ -202,6 +204,12 @@ def test_hits_are_counted_on_films_of_one_seen_finding_where_it_was_drawn(stream
     np.testing.assert_array_equal(drawn[0], wanted)
     assert not drawn[1].any()  # the same films without their finding
     assert found == {"films": 30, "hits": 30, "chance": round(1 / 64, 3)}
+    *covered, film = shown[0]
+    for i, cover in enumerate(covered):  # by the mean of what lies up to 8 pixels around
+        y, x = 8 * (i // 8), 8 * (i % 8)
+        expected = film.copy()
+        expected[y : y + 8, x : x + 8] = int(film[max(0, y - 8) : y + 16, max(0, x - 8) : x + 16].mean())
+        np.testing.assert_array_equal(cover, expected)
 
 
 def test_real_films_of_the_tray_are_those_of_the_page(streams, page, tmp_path):
@@ -211,6 +219,17 @@ def test_real_films_of_the_tray_are_those_of_the_page(streams, page, tmp_path):
     rows = {image: row for row, image in enumerate(real.table["image"])}
     np.testing.assert_array_equal(features, [real.pixels[rows[f"{film['image']}.png"]] for film in items])
     assert {path.stem for path in tmp_path.iterdir()} == {film["image"] for film in items}
+
+
+def test_a_film_of_the_tray_was_kept_from_training(streams, page, monkeypatch, tmp_path):
+    real = FeatureSet.load(ROOT / "data/features/nih-mini-efficientnet_lite0")
+    table = pd.read_csv(ROOT / "data/films/films.csv", dtype={"patient": str})
+    shown = next(film["image"] for film in page["tray"] if film["source"] == "real" and film["labels"]) + ".png"
+    table.loc[table["image"] == shown, "split"] = "train"
+    monkeypatch.setattr(streams.pd, "read_csv", lambda *given, **named: table)
+    _, items = streams.tray_films(real, tmp_path)
+    split = table.set_index("image")["split"]
+    assert items and {split[f"{film['image']}.png"] for film in items} == {"test"}
 
 
 def test_phantoms_of_the_tray_are_those_of_the_page(streams, page):

@@ -81,13 +81,16 @@ def test_no_films_make_an_empty_table(head):
 @pytest.mark.parametrize("batch", [1, 2, 5, 16])
 def test_scores_do_not_depend_on_the_batch(head, films, monkeypatch, batch):
     monkeypatch.setattr(prediction, "BATCH", batch)
-    (films / "1b.png").write_text("no film")
+    extra = [films / "1b.png", films / "notes.txt"]
+    for path in extra:
+        path.write_text("no film")
     try:
         found = predict(str(films), head)
     finally:
-        (films / "1b.png").unlink()
+        for path in extra:
+            path.unlink()
     assert [film.path.name for film in found.films] == [f"{i}.png" for i in range(5)]
-    assert [path.name for path, _ in found.failed] == ["1b.png"]
+    assert [path.name for path, _ in found.failed] == ["1b.png"] and found.set_aside == 1
     pixels = np.stack([np.asarray(Image.open(films / f"{i}.png")) for i in range(5)])
     with torch.inference_mode():
         expected, places = head.network(torch.from_numpy(pixels)[:, None])

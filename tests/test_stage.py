@@ -167,8 +167,8 @@ def test_the_status_page_has_every_notebook_and_its_variants(stage, tmp_path):
 
 
 def test_numbers_of_benchmarks_have_three_digits(stage):
-    assert [stage._number(value) for value in (0.012345, 12.345, 999.4, 1234.5, float("nan"), "word", 7)] == [
-        "0.0123", "12.3", "999", "1,234", "", "word", "7"]  # fmt: skip
+    assert [stage._number(value) for value in (0.012345, 12.345, 999.4, 1234.5, -1234.5, float("nan"), "word", 7)] == [
+        "0.0123", "12.3", "999", "1,234", "-1,234", "", "word", "7"]  # fmt: skip
 
 
 def test_trials_of_reliability_are_added_up(stage, tmp_path):

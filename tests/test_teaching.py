@@ -1,12 +1,15 @@
 """The teaching kit: the lab runs, the check says what is missing, the deck holds the results and loads nothing."""
 
+import importlib.util
 import json
 import re
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import yaml
+from browser import NAMES, browser
 from scripts import load
 
 from cmdml.findings import KEYS, load_findings
@@ -124,9 +127,9 @@ def test_local_builds_are_the_same_version(check, monkeypatch):
 def test_sizes_are_counted(check, tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "a/one").write_bytes(b"123")
-    (tmp_path / "two").write_bytes(b"4567")
+    (tmp_path / "two").write_bytes(bytes(9000))
     (tmp_path / "link").symlink_to(tmp_path / "two")
-    assert check.size(tmp_path / "a") == 3 and 7 < check.size(tmp_path) < 7 + 4096
+    assert check.size(tmp_path / "a") == 3 and 9003 < check.size(tmp_path) < 9003 + 4096
     found = check.sizes()
     assert found["features of the films"] > 4e6 and "environment" not in found
 
@@ -158,6 +161,39 @@ def test_a_deck_that_asks_for_what_is_not_there(slides):
         slides.deck("# One\n\n![x](figure:anatmy)", {}, {"anatomy": "data:"})
     page = slides.deck("# A < B\n\n{n}\n\n---\n\n# Two\n\n| a |\n|---|\n| 1 |", {"n": "3,000"}, {})
     assert "<title>A &lt; B</title>" in page and "<p>3,000</p>" in page and "<td>1</td>" in page
+
+
+@pytest.mark.skipif(
+    not any(map(shutil.which, NAMES)) or importlib.util.find_spec("playwright") is None,
+    reason="no Chromium on this machine, or no Playwright for Python",
+)
+def test_the_deck_is_walked_by_keys_and_clicks(slides, tmp_path):
+    (tmp_path / "deck.html").write_text(slides.deck("# One\n\n---\n\n# Two\n\n---\n\n# Three", {}, {}))
+    numbers = {"One": "1 / 3", "Two": "2 / 3", "Three": "3 / 3"}
+    with browser() as running:
+        page = running.new_page(viewport={"width": 900, "height": 600})
+        page.goto((tmp_path / "deck.html").as_uri())
+
+        def shown():
+            (title,) = page.locator("section:visible h1").all_inner_texts()
+            assert page.inner_text("footer") == numbers[title]
+            return title
+
+        assert shown() == "One"
+        for key, title in (("ArrowRight", "Two"), ("Space", "Three"), ("PageDown", "Three"), ("Home", "One"),
+                           ("PageUp", "One"), ("End", "Three"), ("ArrowLeft", "Two"), ("a", "Two")):  # fmt: skip
+            page.keyboard.press(key)
+            assert shown() == title, key
+        for x, title in ((800, "Three"), (400, "Three"), (200, "Two"), (400, "Three"), (200, "Two")):
+            page.mouse.click(x, 500)
+            assert shown() == title, x
+        page.reload()
+        assert shown() == "Two"  # where it was
+        page.evaluate("window.print = () => { window.printed = true; }")
+        page.keyboard.press("p")
+        assert page.evaluate("window.printed")
+        page.emulate_media(media="print")
+        assert page.locator("section:visible").count() == 3 and page.locator("footer:visible").count() == 0
 
 
 def test_sizes_reach_the_page(tmp_path):

@@ -45,6 +45,16 @@ def test_a_source_is_given_its_own_parameters(source, asked):
     assert here["radiographs"] is prepare.return_value
 
 
+@pytest.mark.parametrize("value", ["refuse", 0, "x"])
+def test_what_a_source_is_given_is_not_read_on_the_way(value):
+    names = ("images", "prevalence", "seed", "splits", "min_source_pixels", "exclude_sources", "non_square", "size")
+    for source in ("phantom", "nih"):
+        prepare = Mock()
+        cell("01_data", "data-prepare", source=source, prepare=prepare, run_folder=Path("/r"), npz="", nih_root="",
+             **dict.fromkeys(names, value))  # fmt: skip
+        assert {v for name, v in prepare.call_args.kwargs.items() if name != "root"} == {value}
+
+
 @pytest.mark.parametrize("source, asked", [("chestmnist", {"npz": None}), ("nih", {"root": ""})])
 def test_a_source_without_a_place_is_given_none(source, asked):
     prepare = Mock()

@@ -191,6 +191,17 @@ def test_rows_of_models_are_of_what_was_told(profile, adults, children, monkeypa
         ("64 px", "eszsl", "seen", films) for films in ("within pairs", "of pairs", "all")]  # fmt: skip
 
 
+def test_the_auroc_of_several_heads_is_the_mean_of_theirs_not_that_of_their_mean(
+    profile, adults, children, monkeypatch
+):
+    heads = np.random.default_rng(0).normal(size=(3, len(children)))
+    monkeypatch.setattr(transfer, "pneumonia_scores", lambda *_: {("focused", "unseen"): heads})
+    found = {row["films"]: row["value"] for row in measured(profile, "64 px", adults, children)}
+    ill = children.table["Pneumonia"] == 1
+    mean = np.mean([roc_auc_score(ill, scores) for scores in heads])
+    assert found["all"] == pytest.approx(mean) and abs(mean - roc_auc_score(ill, heads.mean(0))) > 1e-3
+
+
 @pytest.mark.parametrize("nih_root", ["", "/nih"])
 def test_children_are_prepared_at_each_size_and_compared_with_adults_of_that_size(
         profile, adults, children, monkeypatch, at_once, tmp_path, nih_root):  # fmt: skip

@@ -110,9 +110,10 @@ def test_tables_as_text():
     assert table.loc[0].tolist() == [3, "0.12", "50%"]
 
 
-def test_no_sweep_ends_in_one_sentence(tmp_path):
-    with pytest.raises(FileNotFoundError, match="sweep-nih holds no sweep: make sweep PROFILE=nih"):
-        traps.load_sweep(tmp_path / "sweep-nih")
+@pytest.mark.parametrize("profile", ["nih", "nih-mini"])
+def test_no_sweep_ends_in_one_sentence(tmp_path, profile):
+    with pytest.raises(FileNotFoundError, match=f"sweep-{profile} holds no sweep: make sweep PROFILE={profile}$"):
+        traps.load_sweep(tmp_path / f"sweep-{profile}")
 
 
 def cells():

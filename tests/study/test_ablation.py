@@ -231,7 +231,8 @@ def test_a_grid_has_more_than_two_points(sweeps):
         toy["about"]["methods"] = {name: METHODS[name] for name in methods}
         assert bool(ablation.grids(sweeps)) == there
     toy["about"]["methods"] = {"focused": {"lr": 0.5, "only": ["random"]}, "euclidean": {"objective": "euclidean"},
-                               "absent": {"gamma": 1.0}, "tau_half": {"gamma": 1.0, "tau": 0.5}}  # fmt: skip
+                               "absent": {"gamma": 1.0}, "tau_half": {"gamma": 1.0, "tau": 0.5},
+                               "ranking": {"objective": "euclidean", "semantics": "signs_text"}}  # fmt: skip
     points = ablation.grid(toy)
     assert points.method.tolist() == ["focused", "euclidean"] and set(points.split) == {"random"}
     assert points[["gamma", "alpha"]].to_numpy().tolist() == [[2.0, 0.75], [0.0, 0.5]]

@@ -138,12 +138,18 @@ def test_code_and_words_that_a_training_uses_make_it_due_again(study):
     assert not {file for file in read if file.startswith(("cmdml/plots/anatomy", "cmdml/evaluation/strata"))}
 
 
-def test_the_tables_of_a_download_make_its_films_due_again(tmp_path):
-    root, folder, reads = tmp_path / "my films", tmp_path / "runs", {}
+def download(root):
+    """The names of the tables of an NIH download, which lie in ``root`` afterwards."""
     names = ["Data_Entry_2017.csv", "sources.csv", *(f"splits/{part}_list.txt" for part in ("train", "val", "test"))]
     (root / "splits").mkdir(parents=True)
     for name in names:
         (root / name).touch()
+    return names
+
+
+def test_the_tables_of_a_download_make_its_films_due_again(tmp_path):
+    root, folder, reads = tmp_path / "my films", tmp_path / "runs", {}
+    names = download(root)
     dry(f"{folder}/radiographs/card.json", folder, reads, profile="nih-mini", nih_root=str(root))
     (read,) = reads.values()
     assert {f"{root}/{name}" for name in names} <= read
@@ -152,9 +158,7 @@ def test_the_tables_of_a_download_make_its_films_due_again(tmp_path):
 def test_films_whose_folder_has_braces_make_nothing_due_and_stop_nothing(tmp_path):
     """Snakemake would read them as wildcards."""
     root, folder, reads = tmp_path / "my {films}", tmp_path / "runs", {}
-    root.mkdir()
-    for name in ("Data_Entry_2017.csv", "sources.csv"):
-        (root / name).touch()
+    download(root)
     (words,) = dry(f"{folder}/radiographs/card.json", folder, reads, profile="nih-mini", nih_root=str(root))
     assert json.loads(words[-1])["nih_root"] == str(root)
     assert not any("{" in file for read in reads.values() for file in read)

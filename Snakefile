@@ -134,7 +134,7 @@ rule data:
         f"{RUN}/notebooks/01_data.ipynb",
         f"{RUN}/radiographs/card.json",
     params:
-        values=parameters("01_data"),
+        values=lambda w: parameters("01_data"),  # a function: a word in braces is no wildcard
     threads: workflow.cores
     shell:
         EXECUTE
@@ -304,7 +304,7 @@ rule sweep_run:
         f"{RUN}/sweep/{{method}}/{{split}}-{{seed}}/manifest.json",
     params:
         values=lambda w: json.dumps(plan.settings(PROFILE, w.method, int(w.seed), w.split), sort_keys=True),
-        given=GIVEN,
+        given=lambda w: GIVEN,
         folder=f"{RUN}/sweep/{{method}}/{{split}}-{{seed}}/training",
         profile=PROFILE["name"],
     threads: 1
@@ -322,7 +322,7 @@ rule sweep:
     output:
         touch(f"{RUN}/sweep/collected"),
     params:
-        given=json.dumps(OVERRIDES),
+        given=lambda w: json.dumps(OVERRIDES),
         profile=PROFILE["name"],
     shell:
         "OMP_NUM_THREADS={threads} " + PYTHON + " -m cmdml.study.sweep collect {params.profile:q} {params.given:q}"
@@ -347,7 +347,7 @@ if ROTATION:
                                         sort_keys=True),
             folder=f"{RUN}/rotation/{{design}}/training/{{quadruple}}",
             profile=PROFILE["name"],
-            given=GIVEN,
+            given=lambda w: GIVEN,
         wildcard_constraints:
             design=r"\d+",
         priority: 2
@@ -368,7 +368,7 @@ if ROTATION:
                              if name not in rotation_jobs.ONLY_COUNTED}, sort_keys=True),
             values=parameters("03_training", out=""),
             profile=PROFILE["name"],
-            given=GIVEN,
+            given=lambda w: GIVEN,
         wildcard_constraints:
             design=r"\d+",
         priority: 1
@@ -393,7 +393,7 @@ if ROTATION:
             plan=json.dumps(ROTATION, sort_keys=True),
             profile=PROFILE["name"],
             designs=DESIGNS,
-            given=GIVEN,
+            given=lambda w: GIVEN,
         threads: workflow.cores
         shell:
             "OMP_NUM_THREADS=1 " + PYTHON + (" -m cmdml.study.rotation_jobs collect {params.profile:q} {params.designs:q}"

@@ -23,6 +23,7 @@ from cmdml.names import check
 from cmdml.study import run
 from cmdml.study.places import resolve
 from cmdml.study.rotation import Rotation
+from cmdml.study.rotation_plan import made_by
 from cmdml.study.scorers import Scorer
 from cmdml.study.variants import VariantScorer, cells_of, validated
 
@@ -31,11 +32,12 @@ RIVALS = ("mean_of_seen", "eszsl", "nearest", "ceiling")
 
 
 def tried(profile: dict, name: str) -> list[dict]:
-    """A row per cell of one variant, from its file if it was tried with the same changes and plan before."""
+    """A row per cell of one variant, from its file if it was tried by the same plan and parameters before."""
     plan, (rotation, cells) = profile["rotation"]["improvements"], cells_of(profile)
     file = resolve(profile["parameters"]["run_dir"]) / f"variants/{name}.json"
     asked = {"changes": plan["variants"][name], "design": plan["design"], "films": rotation.films.card["sha256"],
-             "cells": [[q, list(pseudo)] for q, pseudo in cells]}  # fmt: skip
+             "cells": [[q, list(pseudo)] for q, pseudo in cells],
+             "parameters": made_by(profile["rotation"], profile["parameters"], "focused")["parameters"]}  # fmt: skip
     if file.is_file() and (held := json.loads(file.read_text(encoding="utf-8")))["asked"] == asked:
         return held["rows"]
     rows = []

@@ -56,19 +56,20 @@ def sweeps(tmp_path):
 
 
 def test_sweeps_are_found_and_those_that_are_not_are_named(tmp_path):
-    first, second = written(tmp_path / "b", "b"), written(tmp_path / "a", "a", missing=["ale/0", "ale/1", "bce/0"])
+    first, second = written(tmp_path / "b", "b"), written(tmp_path / "a", "a", missing=["bce/0", "ale/0", "ale/1"])
     sweeps, absent = ablation.load([first, tmp_path / "none", second])
     assert list(sweeps) == ["b", "a"] and absent == [str(tmp_path / "none")]
     assert sweeps["b"]["split"] == "random"  # the one that most methods ran on
     lines = ablation_text.what_ran(sweeps, absent).splitlines()
     assert lines[0] == ("* **b**: 30 trainings of about 7 s; 1,234 test radiographs, 567 with a finding; unseen "
                         "findings: drawn anew for each seed; radiographs: toys.")  # fmt: skip
-    assert lines[1].endswith("toys. Planned, but not run yet: `ale` (2), `bce` (1).")
+    assert lines[1].endswith("toys. Planned, but not run yet: `bce` (1), `ale` (2).")  # in the plan's order
     assert lines[2] == f"* No sweep yet in `{tmp_path / 'none'}`: `make sweep PROFILE=...` makes one."
     (second / "methods.csv").unlink()
     assert ablation.load([second]) == ({}, [str(second)])
     sweeps["b"]["split"] = "default"
     assert "unseen findings: the default four" in ablation_text.what_ran(sweeps)
+    assert "unseen findings: drawn anew for each seed" in ablation_text.what_ran({"a": sweeps["a"]})  # on its own, too
 
 
 def test_rows_and_differences_are_of_the_split_and_protocol_asked_for(sweeps):
@@ -230,7 +231,8 @@ def test_a_grid_has_more_than_two_points(sweeps):
         toy["about"]["methods"] = {name: METHODS[name] for name in methods}
         assert bool(ablation.grids(sweeps)) == there
     toy["about"]["methods"] = {"focused": {"lr": 0.5, "only": ["random"]}, "euclidean": {"objective": "euclidean"},
-                               "absent": {"gamma": 1.0}, "tau_half": {"gamma": 1.0, "tau": 0.5}}  # fmt: skip
+                               "absent": {"gamma": 1.0}, "tau_half": {"gamma": 1.0, "tau": 0.5},
+                               "ranking": {"objective": "euclidean", "semantics": "signs_text"}}  # fmt: skip
     points = ablation.grid(toy)
     assert points.method.tolist() == ["focused", "euclidean"] and set(points.split) == {"random"}
     assert points[["gamma", "alpha"]].to_numpy().tolist() == [[2.0, 0.75], [0.0, 0.5]]

@@ -331,6 +331,17 @@ def test_rare_findings_have_fewer_than_twenty_positives(scores, monkeypatch):
     assert found["U"]["value"] == pytest.approx(np.mean([row["value"] for row in each.values()]), abs=1e-6)
 
 
+def test_positives_of_a_finding_are_the_mean_of_its_turns(scores, monkeypatch):
+    """Not all turns compare as many: a positive without a negative of its fold and stratum takes no part."""
+    counts = np.random.default_rng(0).integers(5, 100, scores.finding.shape)
+    values = np.random.default_rng(1).random((len(scores.methods), *counts.shape, 2))
+    monkeypatch.setattr(scores, "cells", lambda protocol, stratum: (values, counts))
+    rows = anatomy.tables_of(scores, "all", "view")["findings"]
+    for c, key in enumerate(KEYS):
+        wanted = round(counts[scores.finding == c].mean())
+        assert {row["positives"] for row in rows if row["finding"] == key} == {wanted}
+
+
 def test_only_differences_have_a_p_and_how_many_findings_gain(results):
     _, tables = results
     assert "p" not in tables["methods"] and "p" not in tables["findings"]

@@ -130,6 +130,18 @@ def test_values_keep_their_types_on_the_way(monkeypatch):
     assert {"--nolock", "--rerun-incomplete"} <= set(words)
 
 
+@pytest.mark.parametrize("target", ["study", "book", "sweep", "rotation", "rotation_runs"])
+def test_of_many_runs_one_that_fails_stops_no_other_and_a_book_is_laid_out_anew(monkeypatch, target):
+    seen = []
+    monkeypatch.setattr(subprocess, "Popen", lambda words, **_: seen.append(words) or SimpleNamespace(wait=lambda: 0))
+    assert command.snakemake(target, {}, "all") == 0
+    (words,) = seen
+    assert ("--keep-going" in words) == (target in ("sweep", "rotation", "rotation_runs"))
+    asked = "stage" if target == "book" else target
+    assert words[-2:] == ["--", asked] and ("--forcerun" in words) == (target == "book")
+    assert target != "book" or words[words.index("--forcerun") + 1] == "stage"
+
+
 @pytest.mark.parametrize(
     ("target", "options", "sentence"),
     [
@@ -263,6 +275,7 @@ def test_ctrl_c_ends_snakemake_and_its_jobs(monkeypatch, tmp_path):
     monkeypatch.setattr(command, "ROOT", tmp_path)
     monkeypatch.setattr(subprocess, "Popen", Process)
     monkeypatch.setattr(command, "end", ended.append)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have started the tests without one
     try:
         with pytest.raises(KeyboardInterrupt):
             command.snakemake("study", {}, "1")

@@ -99,6 +99,20 @@ def test_s_u_and_h_are_means_of_auroc_with_patient_intervals():
     assert row["sd_seeds"] == pytest.approx(np.std(each, ddof=1))
 
 
+def test_a_finding_of_one_patient_counts_though_some_draw_lacks_that_patient():
+    """The films decide who is left out, not the draws of patients."""
+    rng, n = np.random.default_rng(5), 60
+    patients = np.arange(n) // 2
+    weights, unit = bootstrap_weights(patients, 4, 0)
+    labels, c = (rng.random((n, len(KEYS))) < 0.4).astype(np.uint8), KEYS.index("Mass")
+    labels[:, c] = unit == np.flatnonzero(weights[-1] == 0)[0]  # not drawn the last time
+    scores, findings = rng.normal(size=(2, n, len(KEYS))), split_findings(KEYS, "default")
+    found = pd.DataFrame(rows_of(labels, scores, patients, findings, 4)).query("protocol == 'all'").set_index("metric")
+    assert set(found["left_out"]) == {""}
+    for metric, names in (("S", findings.seen), ("U", findings.unseen)):
+        assert found["value"][metric] == pytest.approx(found["value"][list(names)].mean())
+
+
 def test_the_first_three_designs_are_the_seeds_unless_others_are_given(profile, films, monkeypatch):
     five = profile | {"rotation": profile["rotation"] | {"designs": [4, 1, 7, 2, 9]}}
     asked, scored_by = [], default_split.scored_by

@@ -8,6 +8,7 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
+from cmdml import closed_form
 from cmdml.evaluation.metrics import bootstrap_weights
 from cmdml.findings import KEYS, load_attributes
 from cmdml.semantics import signs_vector
@@ -44,6 +45,22 @@ def test_a_never_labelled_finding_has_a_column_of_its_own_and_illness_has_one_fo
     assert (ill == ill[:, :1]).all() and np.isfinite(NeverScorer(one, "focused", 0).scores()).all()
     assert all(set(given) <= set(load_attributes()) for given in SIGNS.values())
     assert not set(SIGNS) & set(KEYS)
+
+
+def test_a_further_finding_scores_as_the_closed_form_that_is_told_its_signs(rotation_profile, rotation):
+    """Not as one of the fourteen: by the model of its fold, from the vector of its own signs."""
+    one = Rotation(rotation_profile, 1, rotation.films, ((),), rotation.fold)
+    scorer, pixels = NeverScorer(one, "eszsl", 0), rotation.films.pixels.astype(float)
+    setting, _ = scorer.choose()
+    known = one.vectors("signs_text").numpy().astype(float)
+    further = np.stack([signs_vector(signs, "signs_text").numpy() for signs in SIGNS.values()]).astype(float)
+    found = scorer.scores()
+    for at in range(3):
+        cell = one.cell(0, at)
+        labels = rotation.films.labels[cell.train].astype(float)
+        wanted = closed_form.eszsl(closed_form.Ridge(pixels[cell.train]), labels, pixels[cell.test], known, further,
+                                   setting["ridge"], setting["semantic_ridge"])  # fmt: skip
+        np.testing.assert_allclose(found[cell.test], wanted, atol=1e-9)
 
 
 def test_a_property_is_told_labels_of_other_folds_alone(rotation_profile, rotation):

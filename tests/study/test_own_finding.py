@@ -101,7 +101,8 @@ def test_the_ceiling_is_shown_other_patients_and_is_high(head, own, scored):
     assert table.value["all", CEILING] > 0.75 and table.value["same film", CEILING] > 0.8
     assert scored.names == NAMES and scored.within.shape == scored.without.shape == (40, len(NAMES))
     twice = own_finding.abscess_pairs(80, size=head.size, seed=3)
-    np.testing.assert_array_equal(scored.pairs.within, twice.within[40:])
+    for part in ("within", "without", "place"):
+        np.testing.assert_array_equal(getattr(scored.pairs, part), getattr(twice, part)[40:], err_msg=part)
     assert scored.pairs.table["patient"].tolist() == twice.table["patient"].tolist()[40:]
     swapped = replace(scored, without=scored.within, within=scored.without)
     assert measured(swapped, replicates=5).set_index(["protocol", "scorer"]).value["all", CEILING] < 0.25

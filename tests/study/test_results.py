@@ -44,34 +44,52 @@ def test_publish_writes_all_and_leaves_nothing_else(tmp_path):
     assert about["files"] == {f"{name}.csv": files.sha256(tmp_path / f"out/{name}.csv") for name in "abc"}
 
 
+def killed_at(step, out, value, monkeypatch):
+    """Whether a writer got as far as its change number ``step`` of the disk, at which it is killed."""
+    count, replace, write = iter(range(100)), os.replace, results.write_whole
+
+    def counted(do):
+        def wrapped(*given, **named):
+            if next(count) == step:
+                raise Killed
+            return do(*given, **named)
+
+        return wrapped
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", counted(replace))
+        patch.setattr(results, "write_whole", counted(write))
+        try:
+            results.publish(out, tables(value), counted(write_manifest(value)))
+        except Killed:
+            return True
+    return False
+
+
 def test_killed_at_any_step_it_is_the_old_state_or_the_new(tmp_path, monkeypatch):
     """The writer is killed before its first, second, … change of the disk until it is not killed any more."""
-    seen, replace, write = [], os.replace, results.write_whole
+    seen = []
     for step in range(40):
-        out, count = tmp_path / str(step), iter(range(100))
-        results.publish(out, tables(1), write_manifest(1))
-
-        def counted(do, count=count, step=step):
-            def wrapped(*given, **named):
-                if next(count) == step:
-                    raise Killed
-                return do(*given, **named)
-
-            return wrapped
-
-        with monkeypatch.context() as patch:
-            patch.setattr(os, "replace", counted(replace))
-            patch.setattr(results, "write_whole", counted(write))
-            try:
-                results.publish(out, tables(2), counted(write_manifest(2)))
-                killed = False
-            except Killed:
-                killed = True
+        out = results.publish(tmp_path / str(step), tables(1), write_manifest(1))
+        killed = killed_at(step, out, 2, monkeypatch)
         seen.append(state(out))
         if not killed:
             break
     assert not killed and seen == sorted(seen) and seen[0] == 1 and seen[-1] == 2
     assert seen.count(1) >= 4 and seen.count(2) >= 5  # before the manifest; at each renaming after it
+
+
+def test_a_second_killed_writer_spoils_nothing_of_what_the_first_had_vouched_for(tmp_path, monkeypatch):
+    seen = []
+    for step in range(40):
+        out = results.publish(tmp_path / str(step), tables(1), write_manifest(1))
+        for path in list(results.publish(tmp_path / f"other {step}", tables(2), write_manifest(2)).glob("*.*")):
+            path.rename(out / f".new.{path.name}")  # the first was killed before its first renaming
+        killed = killed_at(step, out, 3, monkeypatch)
+        seen.append(state(out))
+        if not killed:
+            break
+    assert not killed and seen == sorted(seen) and set(seen) == {2, 3}
 
 
 def test_a_publish_after_a_killed_one_is_whole(tmp_path):

@@ -86,6 +86,11 @@ def test_tables_say_what_was_reached_and_a_second_call_trains_nothing(profile):
     made["parameters"]["epochs"] = 4  # another training: nothing of the old one is taken for it
     retrained.main("made")
     assert len(asked) == 10
+    trained = made["rotation"]["trained"] | {"parameters": {"lr": 0.5}}
+    for number, change in enumerate(({"folds": 4}, {"trained": trained})):
+        made["rotation"] = made["rotation"] | change
+        retrained.main("made")
+        assert len(asked) == 15 + 5 * number
 
 
 def test_the_first_design_of_several_and_the_seconds_of_each_order(profile, monkeypatch):

@@ -177,6 +177,9 @@ def test_dirty_means_the_code_not_its_results(tmp_path, monkeypatch):
     assert run.code()["dirty"] is False
     (tmp_path / "code.py").write_text("a")
     assert run.code()["dirty"] is True
+    (tmp_path / "code.py").unlink()
+    (tmp_path / "data/findings.yaml").write_text("a")  # what the code reads is as good as code
+    assert run.code()["dirty"] is True
 
 
 def test_the_commit_is_that_of_the_start(tmp_path):

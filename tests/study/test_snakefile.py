@@ -6,20 +6,24 @@ import re
 import shlex
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import yaml
 
 from cmdml.study import run
 
+CORES = "3"
 
-def dry(target, folder, reads=None, **config):
+
+def dry(target, folder, reads=None, needs=None, **config):
     """The words of every shell command of a dry run; nothing lies in ``folder``, so all of it is due.
 
-    ``reads``, a dict, is given the input files of every job by its first output.
+    ``reads``, a dict, is given the input files of every job by its first output; ``needs``, what it says of its
+    ``priority`` and ``threads``, where they are not 0 and 1.
     """
     given = [f"{name}={json.dumps(value)}" for name, value in config.items()]
-    command = [sys.executable, "-m", "snakemake", "-n", "-p", "--cores", "1", "--nolock", "--config", *given]
+    command = [sys.executable, "-m", "snakemake", "-n", "-p", "--cores", CORES, "--nolock", "--config", *given]
     if folder:
         command.append(f"run_dir={json.dumps(str(folder))}")
     done = subprocess.run([*command, "--", target], cwd=run.ROOT, capture_output=True, text=True)
@@ -32,7 +36,10 @@ def dry(target, folder, reads=None, **config):
         elif kind == "input":
             read = set(files.split(", "))
         elif kind == "output":
-            reads[files.split(", ")[0]] = read
+            first = files.split(", ")[0]
+            reads[first] = read
+        elif kind in ("priority", "threads") and needs is not None:
+            needs.setdefault(first, {})[kind] = files
     shells = [line.partition(":")[2].strip() for line in lines if line.strip().startswith("Shell command:")]
     return [shlex.split(line) for line in shells if line != "None"]  # a rule that only gathers has none
 
@@ -51,19 +58,22 @@ AGAIN = {"seed": 7, "replicates": 50}  # what the evaluation is told, too
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
-    """The folder, {(variant, chapter): (words, values)}, {first output: input files}; smoke and one variant more."""
-    folder = tmp_path_factory.mktemp("runs") / "my run"  # a space, too
-    profile, found, reads = written("smoke"), {}, {}
+    """The folder, {(variant, chapter): (words, values)}, {first output: input files}; smoke and one variant more.
+
+    Then {first output: priority and threads}.
+    """
+    folder = tmp_path_factory.mktemp("runs") / "my (first) run"  # spaces and brackets, too
+    profile, found, reads, needs = written("smoke"), {}, {}, {}
     profile["variants"]["again"] = AGAIN
     file = tmp_path_factory.mktemp("profiles") / "smoke.yaml"
     file.write_text(yaml.safe_dump(profile))
-    for words in dry("study", folder, reads, profile=str(file), gamma=3.0):
+    for words in dry("study", folder, reads, needs, profile=str(file), gamma=3.0):
         at = words.index("cmdml.study.run")
         notebook, out, values = words[at + 1 : at + 4]
         assert out.startswith(str(folder)) and out.endswith(notebook)
         found[out.removeprefix(f"{folder}/").removesuffix(f"/{notebook}").removesuffix(notebook), notebook[10:12]] = (
             words, json.loads(values))  # fmt: skip
-    return folder, found, reads
+    return folder, found, reads, needs
 
 
 def test_every_notebook_runs_once_and_its_variants_train_and_evaluate(study):
@@ -99,7 +109,7 @@ def test_an_evaluation_is_told_what_its_variant_says(study):
 
 
 def test_a_table_that_a_chapter_reads_makes_it_due_again(study):
-    folder, jobs, reads = study
+    folder, jobs, reads, _ = study
     for number in ("06", "07", "08", "09"):
         (path,) = (run.ROOT / "notebooks").glob(f"{number}_*.ipynb")
         cells = json.loads(path.read_text())["cells"]
@@ -110,7 +120,7 @@ def test_a_table_that_a_chapter_reads_makes_it_due_again(study):
 
 
 def test_a_chapter_waits_for_the_artefacts_that_it_reads(study):
-    folder, _, reads = study
+    folder, _, reads, _ = study
     for at in (folder, folder / "variants/shuffled", folder / "variants/again"):
         assert f"{folder}/radiographs/card.json" in reads[f"{at}/notebooks/03_training.ipynb"]
         assert f"{at}/training/embeddings.npz" in reads[f"{at}/notebooks/04_evaluation.ipynb"]
@@ -128,15 +138,76 @@ def test_code_and_words_that_a_training_uses_make_it_due_again(study):
     assert not {file for file in read if file.startswith(("cmdml/plots/anatomy", "cmdml/evaluation/strata"))}
 
 
-def test_the_tables_of_a_download_make_its_films_due_again(tmp_path):
-    root, folder, reads = tmp_path / "my films", tmp_path / "runs", {}
+def download(root):
+    """The names of the tables of an NIH download, which lie in ``root`` afterwards."""
     names = ["Data_Entry_2017.csv", "sources.csv", *(f"splits/{part}_list.txt" for part in ("train", "val", "test"))]
     (root / "splits").mkdir(parents=True)
     for name in names:
         (root / name).touch()
+    return names
+
+
+def test_the_tables_of_a_download_make_its_films_due_again(tmp_path):
+    root, folder, reads = tmp_path / "my films", tmp_path / "runs", {}
+    names = download(root)
     dry(f"{folder}/radiographs/card.json", folder, reads, profile="nih-mini", nih_root=str(root))
     (read,) = reads.values()
     assert {f"{root}/{name}" for name in names} <= read
+
+
+def test_films_whose_folder_has_braces_make_nothing_due_and_stop_nothing(tmp_path):
+    """Snakemake would read them as wildcards."""
+    root, folder, reads = tmp_path / "my {films}", tmp_path / "runs", {}
+    download(root)
+    (words,) = dry(f"{folder}/radiographs/card.json", folder, reads, profile="nih-mini", nih_root=str(root))
+    assert json.loads(words[-1])["nih_root"] == str(root)
+    assert not any("{" in file for read in reads.values() for file in read)
+    (words,) = dry(f"{folder}/radiographs/card.json", folder, profile="chestmnist", npz="my {films}.npz")
+    assert json.loads(words[-1])["npz"] == "my {films}.npz" and json.loads(words[-1])["source"] == "chestmnist"
+
+
+class Quoted(list):
+    """Words as Snakemake's ``:q`` writes them."""
+
+    def __format__(self, _):
+        return shlex.join(self)
+
+
+@pytest.fixture(scope="module")
+def asked(tmp_path_factory):
+    """What the Snakefile holds: the recipe, parameters of `rotation`'s and `rotation_run`'s jobs."""
+    asks = tmp_path_factory.mktemp("asks") / "Snakefile"
+    lines = [f"include: {str(run.ROOT / 'Snakefile')!r}", "asked = rules.rotation.params, rules.rotation_run.params",
+             "for one in (json.dumps(RECIPE), asked[0].plan, asked[1].plan, asked[1].values):",
+             "    print('ASKED', one)", ""]  # fmt: skip
+    asks.write_text("\n".join(lines))
+    command = [sys.executable, "-m", "snakemake", "-s", str(asks), "--list-rules", "--config", "profile=nih-mini"]
+    done = subprocess.run([*command, "gamma=3.0"], cwd=run.ROOT, capture_output=True, text=True)
+    return [json.loads(line.removeprefix("ASKED ")) for line in done.stdout.splitlines() if line.startswith("ASKED ")]
+
+
+def test_a_killed_training_goes_on_only_if_nothing_that_went_into_it_has_changed(asked, tmp_path):
+    files, folder = [tmp_path / "my code.py", tmp_path / "films.json"], tmp_path / "my training"
+    checkpoint = folder / "checkpoint"
+
+    def start(values):
+        """Whether the checkpoint is still there when the training begins; then it leaves one."""
+        params = SimpleNamespace(folder=Quoted([str(folder)]), values=Quoted([values]))
+        shell = asked[0].format(input=SimpleNamespace(made_from=Quoted(map(str, files))), params=params)
+        subprocess.run(["bash", "-euo", "pipefail", "-c", shell + "true"], check=True, cwd=tmp_path)
+        there = checkpoint.exists()
+        assert folder.is_dir()
+        checkpoint.touch()
+        return there
+
+    for file in files:
+        file.write_text("one")
+    values = '{"lr": 0.01, "objective": "it\'s"}'
+    assert not start(values) and start(values) and start(values)
+    files[1].write_text("two")  # as long as before
+    assert not start(values) and start(values)
+    other = values.replace("0.01", "0.02")
+    assert not start(other) and start(other) and not start(values)
 
 
 def test_a_sweep_s_runs_are_told_what_their_method_says(tmp_path):
@@ -145,6 +216,7 @@ def test_a_sweep_s_runs_are_told_what_their_method_says(tmp_path):
         if "cmdml.study.sweep" in words and words[words.index("cmdml.study.sweep") + 1] == "run":
             name, method, split, seed, given = words[words.index("cmdml.study.sweep") + 2 :][:5]
             assert name == "smoke" and json.loads(given) == {"run_dir": str(tmp_path)}
+            assert "OMP_NUM_THREADS=1" in words
             jobs[method, split, int(seed)] = told(words)[0]
     sweep = profile["sweep"]
     assert set(jobs) == {(m, split, s) for m in sweep["methods"] for split in sweep["splits"] for s in sweep["seeds"]}
@@ -161,14 +233,22 @@ def test_a_sweep_s_runs_are_told_what_their_method_says(tmp_path):
         assert "cmdml/study/tables.py" not in read  # what only counts and compares
 
 
+def test_what_takes_longest_starts_first_and_what_runs_beside_others_has_one_core(study, tmp_path):
+    folder, _, _, needs = study
+    assert needs[f"{folder}/notebooks/03_training.ipynb"] == {"priority": "1", "threads": CORES}
+    for name in ("shuffled", "again"):
+        assert needs[f"{folder}/variants/{name}/notebooks/03_training.ipynb"] == {"priority": "1"}
+    assert needs[f"{folder}/notebooks/01_data.ipynb"] == {"threads": CORES}
+
+
 def test_methods_pick_the_runs_of_a_sweep(tmp_path):
     jobs = [words for words in dry("sweep", tmp_path, profile="smoke", methods="bce") if "run" in words]
     assert sum("cmdml.study.sweep" in words for words in jobs) == 2
 
 
 def test_a_rotation_is_a_job_per_design_and_method(tmp_path):
-    plan, jobs, collected, reads = written("nih-mini")["rotation"], set(), [], {}
-    for words in dry("rotation", tmp_path, reads, profile="nih-mini", designs=2):
+    plan, jobs, collected, reads, needs = written("nih-mini")["rotation"], set(), [], {}, {}
+    for words in dry("rotation", tmp_path, reads, needs, profile="nih-mini", designs=2):
         if "cmdml.study.rotate" in words:
             task, name, design, method, given = words[words.index("cmdml.study.rotate") + 1 :][:5]
             assert (task, name) == ("run", "nih-mini") and "OMP_NUM_THREADS=1" in words
@@ -183,20 +263,14 @@ def test_a_rotation_is_a_job_per_design_and_method(tmp_path):
     assert len(jobs) == 2 * len(methods)
     features = {f"{plan[kind]}.safetensors" for kind in ("features", "random_features")}
     for design, method in jobs:
+        assert needs[f"{tmp_path}/rotation/{design}/{method}.safetensors"] == {"priority": "1"}
         read = reads[f"{tmp_path}/rotation/{design}/{method}.safetensors"]
         assert features | {"cmdml/closed_form.py", "cmdml/study/scorers.py", "cmdml/study/design.py"} <= read
 
 
-def test_all_of_its_plan_makes_the_tables_of_a_rotation_due_again_and_its_scores_what_makes_them(tmp_path):
+def test_all_of_its_plan_makes_the_tables_of_a_rotation_due_again_and_its_scores_what_makes_them(asked):
     """Replicates and comparisons stand in no command and in no score."""
-    asks = tmp_path / "Snakefile"
-    lines = [f"include: {str(run.ROOT / 'Snakefile')!r}", "asked = rules.rotation.params, rules.rotation_run.params",
-             "for one in (asked[0].plan, asked[1].plan, asked[1].values):", "    print('ASKED', one)", ""]  # fmt: skip
-    asks.write_text("\n".join(lines))
-    command = [sys.executable, "-m", "snakemake", "-s", str(asks), "--list-rules", "--config", "profile=nih-mini"]
-    done = subprocess.run([*command, "gamma=3.0"], cwd=run.ROOT, capture_output=True, text=True)
-    plan, scores, values = (json.loads(line.removeprefix("ASKED ")) for line in done.stdout.splitlines()
-                            if line.startswith("ASKED "))  # fmt: skip
+    _, plan, scores, values = asked
     assert plan == run.load_profile("nih-mini")["rotation"]
     assert {"features", "random_features", "folds", "pseudo", "trained", "closed"} <= scores.keys()
     assert not {"replicates", "permutations", "comparisons", "improvements"} & scores.keys()
@@ -205,12 +279,12 @@ def test_all_of_its_plan_makes_the_tables_of_a_rotation_due_again_and_its_scores
 
 
 def test_where_quadruples_have_extractors_of_their_own_each_is_a_job(tmp_path):
-    jobs, scored, profile, reads = set(), set(), written("phantom"), {}
+    jobs, scored, profile, reads, needs = set(), set(), written("phantom"), {}, {}
     own = profile["rotation"]["extractor"]
-    for words in dry("rotation", tmp_path, reads, profile="phantom", designs=1):
+    for words in dry("rotation", tmp_path, reads, needs, profile="phantom", designs=1):
         if "cmdml.study.rotate" in words:
             task, name, design, what, given = words[words.index("cmdml.study.rotate") + 1 :][:5]
-            assert json.loads(given) == {"run_dir": str(tmp_path)}
+            assert json.loads(given) == {"run_dir": str(tmp_path)} and "OMP_NUM_THREADS=1" in words
             assert name == "phantom" and design == str(profile["rotation"]["designs"][0])
             (jobs if task == "extract" else scored).add(what)
             for values in told(words)[:1] if task == "extract" else ():  # its recipe
@@ -223,6 +297,7 @@ def test_where_quadruples_have_extractors_of_their_own_each_is_a_job(tmp_path):
     for method in scored:  # waits for every extractor of its design
         assert {file for file in reads[f"{folder}/{method}.safetensors"] if file.endswith("card.json")} == cards
     for card in cards:
+        assert needs[card] == {"priority": "2"}  # before any score, and beside the others
         assert {f"{tmp_path}/radiographs/card.json", "cmdml/study/rotation_extractors.py",
                 "cmdml/study/design.py"} <= reads[card]  # fmt: skip
 
@@ -268,7 +343,7 @@ def test_a_chapter_reads_the_study_s_training_and_writes_beside_it(study):
 
 
 def test_code_that_a_chapter_imports_makes_it_due_again(study):
-    folder, jobs, reads = study
+    folder, jobs, reads, _ = study
     for at, number in jobs:
         (path,) = (run.ROOT / "notebooks").glob(f"{number}_*.ipynb")
         read = reads["/".join(filter(None, (str(folder), at, f"notebooks/{path.name}")))]
@@ -326,11 +401,11 @@ def test_a_book_is_laid_out_of_all_notebooks_of_its_own_run(phantom):
 
 
 def test_a_sweep_is_collected_of_what_ran(tmp_path):
-    reads, given = {}, {"run_dir": str(tmp_path), "gamma": 3.0, "nih_root": "my films"}
+    reads, given = {}, {"run_dir": str(tmp_path), "gamma": 3.0, "nih_root": "my {films}"}
     for words in dry("sweep", None, reads, profile="nih", **given):
         at = words.index("cmdml.study.sweep") + 1 if "cmdml.study.sweep" in words else 0
         if words[at] == "collect":
-            assert words[at + 1] == "nih" and json.loads(words[at + 2]) == given
+            assert words[at + 1] == "nih" and json.loads(words[at + 2]) == given and words[0] == "OMP_NUM_THREADS=1"
         elif at:  # where the films lie makes no other scores
             assert json.loads(words[at + 5]) == {"run_dir": str(tmp_path), "gamma": 3.0}
     planned = {file for file in reads if file.startswith(f"{tmp_path}/sweep/") and file.endswith("manifest.json")}

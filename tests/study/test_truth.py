@@ -62,6 +62,18 @@ def test_a_film_that_the_table_does_not_name_is_neither(scores, rotation, root, 
     assert (shows & lost & ~skin).any() and (shows & lost & skin).any()
 
 
+def test_films_that_no_fold_tests_are_not_judged(scores, monkeypatch):
+    """Whatever rows are asked for, and the films that are tested stay those that they were."""
+    tested, rows = np.arange(len(scores.films)) % 2 == 0, np.arange(len(scores.films)) % 3 > 0
+    monkeypatch.setattr(scores, "tested", tested)
+    monkeypatch.setattr(scores, "cells", lambda *_: used.append(scores.tested) or (values, counts))
+    used, c = [], 3
+    values, counts = np.zeros((len(ONLY), *scores.finding.shape, 2)), np.ones(scores.finding.shape)
+    judged(scores, scores.labels, rows, [c], ("all",), ("none",))
+    np.testing.assert_array_equal(used, [tested & rows])
+    assert scores.tested is tested
+
+
 def test_both_truths_on_the_films_that_were_read(scores, rotation, scored, root):
     table = radiologists(scores, root)
     theirs = pd.read_csv(root / "labels_radiologists_14.csv").set_index("image").reindex(rotation.films.table["image"])

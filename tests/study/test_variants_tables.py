@@ -231,6 +231,22 @@ def test_intervals_are_those_of_drawn_patients(rotation, made):
     np.testing.assert_allclose(found, wanted, atol=1e-9)
 
 
+def test_another_training_is_tried_anew(profile, asked, tmp_path):
+    """Parameters of the heads count, of the profile or of the plan; folders and what is no training's do not."""
+    tried(profile, "linear")
+    asked.clear()
+    trained = profile["rotation"]["trained"] | {"parameters": {"lr": 0.5}}
+    for changed in (profile | {"parameters": profile["parameters"] | {"epochs": 9}},
+                    profile | {"rotation": profile["rotation"] | {"trained": trained}}):  # fmt: skip
+        tried(changed, "linear")
+        assert len(asked) == 2
+        asked.clear()
+    tried(profile, "linear")
+    asked.clear()
+    tried(profile | {"parameters": profile["parameters"] | {"nih_root": "/elsewhere", "replicates": 7}}, "linear")
+    assert not asked
+
+
 def test_other_films_are_tried_anew(profile, asked, rotation, monkeypatch):
     tried(profile, "linear")
     asked.clear()

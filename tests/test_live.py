@@ -394,6 +394,16 @@ def test_a_heat_map_that_nobody_waits_for_is_given_up(page):
     assert told == [1 / 8, 2 / 8] and places is None
 
 
+def test_the_page_hears_its_reader_while_it_covers(page):
+    told, places = page.evaluate("""async () => {
+        let heard = false;
+        const told = [];
+        setTimeout(() => { heard = true; });
+        return [told, await occlude(tray[0].pixels, nets.signs, () => heard, (share) => told.push(share))];
+    }""")
+    assert told == [1 / 8] and places is None
+
+
 def test_an_answer_that_comes_late_is_not_shown(running):
     with opened(running) as page:
         page.click("#heat")

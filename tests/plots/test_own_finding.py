@@ -111,3 +111,11 @@ def test_pairs_stand_one_above_the_other_with_a_ring_around_what_was_drawn():
     assert [ring.center for ring in rings] == [(23, 7), (7, 21), (14, 12)]  # x, y
     assert 4.3 < rings[0].radius < 9 and 7.1 < rings[1].radius < 15  # beyond the corners of what was drawn, not far
     plt.close(fig)
+
+
+def test_films_that_cannot_be_drawn_into_leave_a_figure_that_says_so():
+    fig = own_finding.needs_the_phantom()
+    assert plt.fignum_exists(fig.number)  # the notebook shows what is open
+    (ax,) = fig.axes
+    assert [text.get_text() for text in ax.texts] == ["these films are not drawn: nothing can be drawn into them"]
+    plt.close(fig)

@@ -329,6 +329,9 @@ def test_rare_findings_have_fewer_than_twenty_positives(scores, monkeypatch):
     rest = [row["value"] for key, row in each.items() if key != "Hernia"]
     assert found["U20"]["value"] == pytest.approx(np.mean(rest), abs=1e-6)
     assert found["U"]["value"] == pytest.approx(np.mean([row["value"] for row in each.values()]), abs=1e-6)
+    (gain,) = (row for row in rows["paired"] if (row["method"], row["reference"]) == ("eszsl", "mean_of_seen"))
+    (other,) = (row for row in rows["methods"] if (row["method"], row["metric"]) == ("mean_of_seen", "U"))
+    assert gain["left_out"] == "" and gain["difference"] == pytest.approx(found["U"]["value"] - other["value"])
 
 
 def test_positives_of_a_finding_are_the_mean_of_its_turns(scores, monkeypatch):

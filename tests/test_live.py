@@ -432,7 +432,8 @@ def test_words_are_taken_by_any_name_and_what_nobody_taught_is_said(running, liv
         page.click("#heat")
         page.fill("#name", "cOpD")
         page.wait_for_selector("#ranks li.own")
-        assert page.locator("#signs input:checked").count() == len(listed)
+        ticked = page.locator("#signs label:has(input:checked)").all_inner_texts()
+        assert sorted(ticked) == sorted(sign.replace("_", " ") for sign in listed)
         assert page.inner_text("#heat-of") == "cOpD"  # the row of the words is the one that is looked at
         said = page.inner_text("#words-say")
         assert re.search(r"No seen finding has: ([^.]*)\.", said)[1].split(", ") == fresh

@@ -209,7 +209,7 @@ def test_profiles_of_the_study(path):
     declared = {name for notebook in notebooks for name in run.declared_parameters(notebook)}
     # set by the Snakefile
     wiring = {"out", "training", "compare", "results", "rotation", "sweep", "features", "beside", "improved", "drawn",
-              "truth"}  # fmt: skip
+              "learnt", "truth"}  # fmt: skip
     of_one_source = {
         "non_square",
         "images",

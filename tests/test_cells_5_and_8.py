@@ -357,6 +357,9 @@ def test_the_spread_over_seeds_is_from_the_lowest_to_the_highest():
     assert shown[0].astype(float).to_numpy() == pytest.approx(np.array(expected), abs=6e-4)
     assert list(shown[0].index) == list(SEEDS.index[:6]) and list(shown[0])[3:] == ["mean", "width"]
     assert "bce > focused > ranking; ranking > focused > bce; ranking > bce > focused" in said
+    stub.by_seed.return_value = SEEDS.iloc[:, [0, 0, 1]].set_axis(SEEDS.columns, axis=1)
+    said = eight("traps-seed", traps=stub, swept={"metrics": metrics}, display=shown.append)["said"]
+    assert said.count("bce > focused > ranking; ") == 2  # a seed each, also where two agree
 
 
 def test_pairs_that_turn_round_without_tuning_are_counted():

@@ -116,6 +116,12 @@ def test_both_panels_are_of_the_protocol_and_their_strata(protocol):
     plt.close(fig)
 
 
+def test_films_without_sources_leave_the_legend(in_the_book_s_style):
+    found, means = (table[table.stratum != "source_view"] for table in tables())
+    fig = anatomy.both(found, means)
+    assert [text.get_text() for text in fig.legends[0].texts] == [name for name, _, _, _ in PARTS.values()]
+
+
 def test_abnormal_is_the_protocol_unless_another_is_asked():
     found, means = tables()
     fig = anatomy.both(found, means)

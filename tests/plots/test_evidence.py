@@ -28,9 +28,10 @@ def test_forest_keeps_the_order_and_fills_what_excludes_zero(ax):
 def test_seen_unseen_reads_both_means_in_their_colours(ax):
     rows = pd.DataFrame({"method": ["focused", "focused", "name", "name"], "metric": ["auroc_S", "auroc_U"] * 2})
     rows = rows.assign(value=[0.8, 0.6, 0.7, 0.5], low=0.4, high=0.9)
-    evidence.seen_unseen(rows, ["focused", "name", "absent"], ax)
+    evidence.seen_unseen(rows, ["name", "focused", "absent"], ax)  # in this order, whatever the table's
     seen, unseen = ax.collections[1], ax.collections[3]
-    assert list(seen.get_offsets()[:, 0]) == [0.8, 0.7] and list(unseen.get_offsets()[:, 0]) == [0.6, 0.5]
+    assert list(seen.get_offsets()[:, 0]) == [0.7, 0.8] and list(unseen.get_offsets()[:, 0]) == [0.5, 0.6]
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["names", "CM-DML (focused)"]
     assert to_hex(seen.get_facecolor()[0]) == figures.SEEN and to_hex(unseen.get_facecolor()[0]) == figures.UNSEEN
 
 

@@ -91,6 +91,7 @@ def test_a_csv_file_and_warnings_on_stderr(films, tmp_path):
     ("words", "sentence"),
     [(["a.png", "--run", "phantm"], "did you mean 'phantom'"), (["none.png", "--run", "phantom"], "no such file"),
      (["a.png", "--run", "phantom", "--signs", "rund"], "did you mean 'round'"),
+     (["a.png", "--run", "phantom", "--where", "Mas"], "did you mean 'Mass'"),
      (["a.png", "--run", "phantom", "--heatmap", "x.png", "--where", "Mas"], "did you mean 'Mass'")],
 )  # fmt: skip
 def test_what_cannot_be_done_is_one_sentence(films, words, sentence):

@@ -171,6 +171,15 @@ def test_the_heat_map_is_of_the_first_finding_or_of_the_one_that_is_named(asked,
     assert cmdml("predict", tmp_path / "a.png", "--json", "--csv", "-").exit_code == 2 and not asked.heatmap
 
 
+@pytest.mark.parametrize("terminal", [False, True])
+def test_predictions_are_drawn_on_a_terminal_alone(asked, monkeypatch, tmp_path, terminal):
+    shown = []
+    monkeypatch.setattr("cmdml.printing.print_predictions", lambda *given: shown.append(given))
+    monkeypatch.setattr(sys, "stdout", SimpleNamespace(isatty=lambda: terminal))
+    app(["predict", str(tmp_path / "a.png"), "--run", "mine"], standalone_mode=False)
+    assert shown == [(asked.done, terminal)]
+
+
 def test_a_film_that_could_not_be_read_is_said_and_the_others_are_scored(asked, tmp_path):
     asked.done.failed = ((tmp_path / "c.png", "no film"), (tmp_path / "d.png", f"{tmp_path / 'd.png'} is none"))
     done = cmdml("predict", tmp_path / "a.png", "--run", "mine", "--csv", tmp_path / "t.csv", "--json")

@@ -53,11 +53,13 @@ def test_docstrings_reach_the_page_as_they_are_meant():
     long = "splits : ``auto`` (a list, if there is one, else as ``official``), ``official`` (test_list.txt; a seeded"
     rows = "One row per one-sided source, most films first: ``source``; ``train``, its films in train; normal or"
     lines = ["Decode.", "", "Parameters", "----------", long, "    hash takes 1/8), or a folder.", "size : int",
-             "    Pixels.", "", "Returns", "-------", rows, "abnormal; and the rest.", "", "Raises", "------",
+             "    Pixels.", "LastError : str", "    As it was said.",
+             "", "Returns", "-------", rows, "abnormal; and the rest.", "", "Raises", "------",
              "ValueError, OSError : no film", "    that can be read.", "KeyError", "    No such name."]  # fmt: skip
     mend.prose(None, "function", "f", None, None, lines)
     assert lines == ["Decode.", "", "Parameters", "----------", long + " hash takes 1/8), or a folder.", "size : int",
-                     "    Pixels.", "", "Returns", "-------", rows + " abnormal; and the rest.", "", "Raises", "------",
+                     "    Pixels.", "LastError : str", "    As it was said.",
+             "", "Returns", "-------", rows + " abnormal; and the rest.", "", "Raises", "------",
                      "ValueError, OSError", "    no film", "    that can be read.", "KeyError",
                      "    No such name."]  # fmt: skip
 

@@ -63,7 +63,7 @@ def one_row(head: str) -> str:
         return head
     over, under = ([cell[0] for cell in re.finditer(r"<th\b[^>]*>(.*?)</th>", row, flags=re.DOTALL)] for row in rows)
     blank = [[not re.sub(r"<[^>]*>|&nbsp;|\s", "", cell) for cell in cells] for cells in (over, under)]
-    if len(over) != len(under) or not all(map(max, *blank)) or any("colspan" in cell for cell in over):
+    if len(over) != len(under) or not all(map(max, *blank)):
         return head
     cells = (low if empty else high for high, low, empty in zip(over, under, blank[0]))
     return head.replace(rows[1], "").replace(rows[0], "<tr>" + "".join(cells) + "</tr>")

@@ -139,8 +139,6 @@ def _one_channel(path: Path, image: Image.Image, notes: list, warnings: list) ->
         image = image.convert("RGBA" if "transparency" in image.info else "RGB")
     if image.mode in ("LA", "RGBA", "PA") and image.getchannel("A").getextrema() != (255, 255):
         raise ValueError(f"{path} has transparent parts; save it in plain grey")
-    if image.mode == "1":
-        image = image.convert("L")
     if image.mode in ("L", "LA"):
         return np.asarray(image.getchannel(0))
     if image.mode.startswith(("I", "F")):

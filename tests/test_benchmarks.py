@@ -95,9 +95,9 @@ def test_the_walk_of_the_loss_gives_our_loss(benchmark):
 
 def test_warnings_are_counted_beyond_the_threshold(benchmark):
     module = benchmark("out_of_distribution")
-    row = module._row("phantom", "kind", np.array([0.5, 1.0, 1.5, 3.0]), True)
-    assert (row["films"], row["warned"], row["rate"], row["median_distance"]) == (4, 2, 0.5, 1.25)
-    assert row["should_warn"] is True and row["low"] < 0.5 < row["high"]
+    row = module._row("phantom", "kind", np.array([0.5, 1.0, 1.5, 3.0, 4.0]), True)
+    assert (row["films"], row["warned"], row["rate"], row["median_distance"]) == (5, 3, 0.6, 1.5)
+    assert row["should_warn"] is True and row["low"] < 0.6 < row["high"]
     film = np.arange(64, dtype=np.uint8).reshape(1, 8, 8)
     found = module.changed(film)
     assert np.array_equal(found["inverted"], 255 - film) and np.array_equal(found["mirrored"], film[:, :, ::-1])
@@ -115,6 +115,7 @@ def test_a_hit_is_where_half_of_the_largest_change_is_or_near_it(benchmark):
     truth = module.truth(drawn, bare)
     near = np.abs(np.indices((20, 20)) - 10).sum(0) <= 2
     assert np.array_equal(truth, near) and np.array_equal(module.truth(bare, drawn), near)
+    assert not module.truth(bare, bare).any()
     found = module._counted([True, False, True, True])
     assert (found["hits"], found["accuracy"]) == (3, 0.75) and found["low"] < 0.75 < found["high"]
 

@@ -53,11 +53,13 @@ def test_docstrings_reach_the_page_as_they_are_meant():
     long = "splits : ``auto`` (a list, if there is one, else as ``official``), ``official`` (test_list.txt; a seeded"
     rows = "One row per one-sided source, most films first: ``source``; ``train``, its films in train; normal or"
     lines = ["Decode.", "", "Parameters", "----------", long, "    hash takes 1/8), or a folder.", "size : int",
-             "    Pixels.", "", "Returns", "-------", rows, "abnormal; and the rest.", "", "Raises", "------",
+             "    Pixels.", "LastError : str", "    As it was said.",
+             "", "Returns", "-------", rows, "abnormal; and the rest.", "", "Raises", "------",
              "ValueError, OSError : no film", "    that can be read.", "KeyError", "    No such name."]  # fmt: skip
     mend.prose(None, "function", "f", None, None, lines)
     assert lines == ["Decode.", "", "Parameters", "----------", long + " hash takes 1/8), or a folder.", "size : int",
-                     "    Pixels.", "", "Returns", "-------", rows + " abnormal; and the rest.", "", "Raises", "------",
+                     "    Pixels.", "LastError : str", "    As it was said.",
+             "", "Returns", "-------", rows + " abnormal; and the rest.", "", "Raises", "------",
                      "ValueError, OSError", "    no film", "    that can be read.", "KeyError",
                      "    No such name."]  # fmt: skip
 
@@ -120,6 +122,8 @@ def test_the_name_of_the_rows_shares_the_line_of_the_headers():
     assert re.findall(r">(\w+)</th>", found) == ["scorer", "U"] and found.count("<tr>") == 1
     two = "<thead><tr><th></th><th>AUROC</th></tr><tr><th>scorer</th><th>U</th></tr></thead>"
     assert body(two).count("<tr>") == 2
+    grouped = two.replace("<th>AUROC", '<th colspan="2">AUROC').replace("<th>scorer", "<th></th><th>")
+    assert body(grouped).count("<tr>") == 2 and body(grouped).count("AUROC") == body(grouped).count(">U<") == 1
 
 
 @pytest.mark.parametrize("interval", ["(0.52 to 0.57)", "[0.50, 0.61]", "(+0.003 to +0.021)", "(−0.1–0.2)"])

@@ -44,7 +44,7 @@ def test_films_of_excluded_sources_and_small_ones_are_left_out(monkeypatch, tmp_
 
 
 def test_label_sets_and_patients_are_counted():
-    rows = [(1, 0, "Mass|Atelectasis", "PA", 61, "F"), (1, 1, "Atelectasis|Mass", "PA", 64, "F"),
+    rows = [(1, 0, "Mass|Consolidation", "PA", 61, "F"), (1, 1, "Consolidation|Mass", "PA", 64, "F"),
             (2, 3, "No Finding", "AP", 4, "M"), (2, 2, "No Finding", "AP", 5, "M"), (3, 0, "Mass", "AP", 120, "F"),
             (4, 0, "Mass", "PA", 62, "F")]  # fmt: skip
     columns = ["Patient ID", "Follow-up #", "Finding Labels", "View Position", "Patient Age", "Patient Gender"]
@@ -52,7 +52,7 @@ def test_label_sets_and_patients_are_counted():
     assert tuple(script.ORDER) == KEYS
     sets, about = script.count(pd.DataFrame(rows, columns=columns))
     assert list(sets.itertuples(index=False, name=None)) == [
-        ("AP", "No Finding", 2), ("PA", "Atelectasis|Mass", 2), ("AP", "Mass", 1), ("PA", "Mass", 1)]  # fmt: skip
+        ("AP", "No Finding", 2), ("PA", "Mass|Consolidation", 2), ("AP", "Mass", 1), ("PA", "Mass", 1)]  # fmt: skip
     assert (about["images"], about["patients"]) == (6, 4) and about["patients_by_images"] == {"1": 2, "2": 2}
     # by the age at the first film: 61, 5, 120 (at most 94), 62
     assert about["patients_by_sex_and_age"] == {"F": {"60": 2, "90": 1}, "M": {"5": 1}}

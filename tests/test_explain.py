@@ -39,6 +39,14 @@ def test_occlusion_is_the_mean_fall_of_the_score_over_the_squares_that_hold_a_pl
     assert found.max() > 1e-3
 
 
+def test_the_score_of_a_map_is_that_of_the_film(head, film):
+    image = torch.from_numpy(film.astype(np.float32))[None, None] / 255
+    scores, _ = head.network(torch.from_numpy(film)[None, None])
+    for c in (KEYS.index("Mass"), KEYS.index("Hernia")):
+        found = OneScore(head.network, head.model.semantic_vectors[c])(image)
+        assert found.tolist() == pytest.approx([scores[0, c].item()], abs=1e-5)
+
+
 def test_gradcam_weighs_the_last_maps_by_their_mean_gradient(head, film):
     vector, kept = head.model.semantic_vectors[KEYS.index("Effusion")], []
     net = head.model.visual_extractor.net
@@ -121,7 +129,7 @@ def test_a_picture_is_of_the_film_the_finding_and_the_method_that_were_asked(hea
 
 def test_the_film_lies_under_a_map_that_is_warm_where_the_score_is_raised():
     film, found = np.full((8, 8), 90, np.uint8), np.zeros((8, 8), np.float32)
-    found[1, 2], found[5, 6] = 0.5, -0.25
+    found[1, 2], found[5, 6] = 0.25, -0.5
     figure = explain._figure(film, found, "a title", "what it means")
     left, right, bar = figure.axes
     assert figure.get_suptitle() == "a title" and bar.get_ylabel() == "what it means"

@@ -125,3 +125,9 @@ def test_directions_without_any_spread_still_warn():
     distance = familiar.distance(torch.from_numpy(np.concatenate([learnt[50:60], strange])))
     assert torch.isfinite(distance).all() and np.isfinite(familiar.threshold)
     assert distance[-1] > familiar.threshold and (distance[:-1] < 100 * max(familiar.threshold, 1)).all()
+
+
+def test_no_distance_is_negative_where_features_repeat_each_other():
+    learnt = films(300, features=1) * np.arange(1, 101, dtype=np.float32)
+    familiar = Familiar.fit(learnt, learnt[:50])
+    assert (familiar.distance(torch.from_numpy(learnt)) >= 0).all() and (familiar.validation >= 0).all()

@@ -61,6 +61,15 @@ def test_sixteen_bits_are_scaled_by_the_depth_that_their_largest_value_needs(fil
     assert read.notes[0].endswith(f"read as {bits} bits") and f"{(1 << bits) - 1:,}" in read.notes[0]
 
 
+@pytest.mark.parametrize("largest, bits", [(255, 8), (256, 10), (1024, 12), (4096, 14), (16384, 16)])
+def test_a_value_that_a_depth_just_cannot_hold_needs_the_next(film, tmp_path, largest, bits):
+    deep = np.minimum(film, 250).astype(np.uint16)
+    deep[0, 0] = largest
+    read = read_film(save(tmp_path / "a.png", deep), 128)
+    assert read.notes == (f"largest grey value {largest:,}: read as {bits} bits",)
+    assert read.pixels[0, 0] == round(largest * 255 / ((1 << bits) - 1)) == read.pixels.max()
+
+
 def test_an_exif_turn_is_made(film, tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned clockwise by 90 degrees

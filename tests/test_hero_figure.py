@@ -36,6 +36,22 @@ def test_the_real_film_and_its_places_are_those_that_were_committed():
         np.testing.assert_allclose(part.percentile, percentiles[told], atol=0.01)
 
 
+def test_a_real_film_is_asked_of_trainings_with_seed_0_whatever_the_profile_says(monkeypatch):
+    given, asked = hero.run.load_profile("nih-mini")["parameters"], []
+
+    def fit(parts, vectors, config, *_, **__):
+        asked.append(config)
+        n = len(parts.radiographs)
+        scores = np.random.default_rng(0).random((n, len(KEYS)))
+        return SimpleNamespace(embeddings={"index": np.arange(n), "scores": scores})
+
+    monkeypatch.setattr(hero, "fit", fit)
+    monkeypatch.setattr(hero.run, "load_profile", lambda name: {"parameters": given | {"seed": 5}})
+    _, _, _, name = hero.real(split_findings(KEYS))
+    assert [config.seed for config in asked] == [0] * 3 and {config.epochs for config in asked} == {given["epochs"]}
+    assert (ROOT / "data/films" / name).is_file()
+
+
 def test_a_phantom_is_placed_among_ill_test_films_by_each_training_of_its_run(monkeypatch, tmp_path):
     rng, read = np.random.default_rng(0), []
     labels = np.array([[0, 0, 0], [0, 1, 0], [1, 0, 0], [0, 0, 0], [0, 1, 0], [1, 1, 0]])
@@ -69,11 +85,14 @@ def test_the_table_beside_the_figure_has_every_place(monkeypatch):
              for kind, key in (("phantom", "Edema"), ("real film", "Fibrosis"))}  # fmt: skip
     monkeypatch.setattr(hero, "drawn", lambda folder, _: found["phantom"] if folder == ROOT / "runs/mine" else None)
     monkeypatch.setattr(hero, "real", lambda _: found["real film"])
-    monkeypatch.setattr(Figure, "savefig", lambda self, path, **_: saved.append(path))
+    titles = []
+    monkeypatch.setattr(Figure, "savefig", lambda self, path, **_: saved.append(path) or titles.extend(
+        ax.get_title("left") for ax in self.axes))  # fmt: skip
     monkeypatch.setattr(hero.run, "publish", lambda *given, **about: written.append((*given, about)))
     hero.main("runs/mine")
     ((folder, tables, about),) = written
     assert saved == [ROOT / "book/figures/hero.png"] and folder == "data/results/hero"
+    assert [title for title in titles if title.startswith("told")] == [*hero.TOLD.values()] * 2
     assert about["trained_in"] == "runs/mine" and about["asked"] == {
         "phantom": {"film": "phantom.png", "finding": "Edema"},
         "real film": {"film": "real film.png", "finding": "Fibrosis"}}  # fmt: skip

@@ -91,6 +91,7 @@ def test_a_csv_file_and_warnings_on_stderr(films, tmp_path):
     ("words", "sentence"),
     [(["a.png", "--run", "phantm"], "did you mean 'phantom'"), (["none.png", "--run", "phantom"], "no such file"),
      (["a.png", "--run", "phantom", "--signs", "rund"], "did you mean 'round'"),
+     (["a.png", "--run", "phantom", "--where", "Mas"], "did you mean 'Mass'"),
      (["a.png", "--run", "phantom", "--heatmap", "x.png", "--where", "Mas"], "did you mean 'Mass'")],
 )  # fmt: skip
 def test_what_cannot_be_done_is_one_sentence(films, words, sentence):
@@ -168,6 +169,15 @@ def test_the_heat_map_is_of_the_first_finding_or_of_the_one_that_is_named(asked,
     for films in ((tmp_path,), (tmp_path / "a.png", tmp_path / "b.png")):
         assert cmdml("predict", *films, "--heatmap", tmp_path / "h.png").exit_code == 2
     assert cmdml("predict", tmp_path / "a.png", "--json", "--csv", "-").exit_code == 2 and not asked.heatmap
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_predictions_are_drawn_on_a_terminal_alone(asked, monkeypatch, tmp_path, terminal):
+    shown = []
+    monkeypatch.setattr("cmdml.printing.print_predictions", lambda *given: shown.append(given))
+    monkeypatch.setattr(sys, "stdout", SimpleNamespace(isatty=lambda: terminal))
+    app(["predict", str(tmp_path / "a.png"), "--run", "mine"], standalone_mode=False)
+    assert shown == [(asked.done, terminal)]
 
 
 def test_a_film_that_could_not_be_read_is_said_and_the_others_are_scored(asked, tmp_path):

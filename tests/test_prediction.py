@@ -59,13 +59,14 @@ def test_a_film_beyond_the_threshold_is_unfamiliar(distance, unfamiliar):
 
 
 def test_words_of_one_s_own_come_last_and_all_is_plain():
-    own = SimpleNamespace(name="mine", signs=("round",), text="", untaught=("round",), leans_on=(("Mass", 0.5, 0.25),))
+    own = SimpleNamespace(name="mine", signs=("round", "focal"), text="", untaught=("round",),
+                          leans_on=(("Mass", 0.5, 0.25),))  # fmt: skip
     found = of([0.0] * 14 + [1.0], [own])
     assert found.names == (*KEYS, "mine") and found.kinds[-1] == "own words" and len(found.kinds) == 15
     plain = found.to_dict()
     assert plain["films"][0]["findings"][0] == {"rank": 1, "finding": "mine", "kind": "own words", "score": 1.0,
                                                 "percentile": 14.0}  # fmt: skip
-    assert plain["own_words"] == [{"name": "mine", "signs": ["round"], "text": "", "untaught": ["round"],
+    assert plain["own_words"] == [{"name": "mine", "signs": ["round", "focal"], "text": "", "untaught": ["round"],
                                    "leans_on": [{"finding": "Mass", "joint_space": 0.5, "words": 0.25}]}]  # fmt: skip
     assert plain["run"] == {"name": "n", "folder": "heads/n", "semantics": "signs", "size": 64,
                             "unseen": list(found.head.findings.unseen), "normal_films": 7,
@@ -139,7 +140,7 @@ def test_films_are_read_in_order_and_a_bounded_number_ahead(monkeypatch):
     def read_film(path, size):
         begun.append(path)
         if path % 7 == 0:
-            raise OSError(f"{path}")
+            raise (OSError, ValueError, ImportError)[path // 7 % 3](f"{path}")
         return path * size
 
     monkeypatch.setattr(prediction, "read_film", read_film)

@@ -161,6 +161,8 @@ def test_a_deck_that_asks_for_what_is_not_there(slides):
         slides.deck("# One\n\n![x](figure:anatmy)", {}, {"anatomy": "data:"})
     page = slides.deck("# A < B\n\n{n}\n\n---\n\n# Two\n\n| a |\n|---|\n| 1 |", {"n": "3,000"}, {})
     assert "<title>A &lt; B</title>" in page and "<p>3,000</p>" in page and "<td>1</td>" in page
+    page = slides.deck('# One\n\n![a < b, "c"](figure:x)', {}, {"x": "data:"})
+    assert '<img alt="a &lt; b, &quot;c&quot;" src="data:">' in page
 
 
 @pytest.mark.skipif(
@@ -289,6 +291,8 @@ def test_the_numbers_of_the_deck_are_those_of_the_tables(slides):
     assert (told["films"], told["abnormal"]) == (f"{about['films']:,}", f"{about['abnormal']:,}")
     assert told["designs"] == str(len(about["designs"])) and about["commit"][:12] in told["commit"]
     assert about["commit"][:13] not in told["commit"]
+    told_of_none = slides.values(tables | {"manifest": about | {"commit": None}})
+    assert told_of_none["commit"] == "From results of commit unknown"
     seeds = slides.traps.by_seed(slides.traps.load_sweep(ROOT / "data/results/sweep-nih")["metrics"])
     chosen = slides.traps.winners(seeds)
     head, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in told["chosen"].splitlines()]

@@ -24,7 +24,8 @@ def test_every_table_has_its_place_on_the_page():
 def test_means_are_over_findings(tmp_path):
     shared = {"hits": 1, "low": 0.1, "high": 0.9}
     rows = [{"finding": f, "seen": f == "Mass", "films": n, "method": m, "accuracy": a, **shared}
-            for f, n, a in (("Mass", 10, 0.2), ("Hernia", 30, 0.6), ("Edema", 5, 0.1)) for m in ("occlusion", "gradcam")]  # fmt: skip
+            for f, n, a in (("Mass", 10, 0.2), ("Hernia", 30, 0.6), ("Edema", 5, 0.1))
+            for m in ("occlusion", "gradcam")]  # fmt: skip
     about = {"commit": "c" * 40, "dirty": False, "script": "benchmarks/pointing.py"}
 
     def write(folder, file, files):

@@ -321,3 +321,18 @@ def test_readings_are_of_the_distance_loss_and_of_no_other_normals(sweeps):
 
 def test_learning_rates_stand_in_the_order_in_which_methods_were_tuned(sweeps):
     assert list(ablation.learning_rates(sweeps).index) == ["CM-DML (focused)", "cross-entropy"]
+
+
+def test_seeds_of_the_headline_are_those_that_have_h(sweeps):
+    """A seed whose test films show no unseen finding has AP on seen ones and no H."""
+    methods = sweeps["toy"]["methods"]
+    methods.loc[methods.metric.eq("auroc_H"), "seeds"] = 2
+    assert set(ablation.headline(sweeps).seeds) == {"2"}
+
+
+def test_rivals_that_are_told_signs_are_not_among_what_else_was_tried(sweeps):
+    paired = sweeps["toy"]["paired"]
+    signs = [paired[paired.reference == "euclidean"].assign(reference=rival) for rival in ablation.RIVALS]
+    before = ablation.others(sweeps)
+    sweeps["toy"]["paired"] = pd.concat([paired, *signs])
+    pd.testing.assert_frame_equal(ablation.others(sweeps), before)

@@ -358,6 +358,19 @@ def test_only_differences_have_a_p_and_how_many_findings_gain(results):
     assert set(paired.reference) == {"mean_of_seen", "eszsl", "focused", "ceiling"}  # those of the plan's methods
 
 
+def test_a_finding_gains_if_the_mean_of_all_designs_does(scores, monkeypatch):
+    """Three findings gain more in the second design than they lose in the first; the rest the other way round."""
+    finding = np.stack([scores.finding[0], scores.finding[0][::-1]])
+    gain = np.where(finding < 3, [[-0.1], [0.3]], [[0.1], [-0.3]])
+    values = np.zeros((len(scores.methods), *finding.shape, 2))
+    values[scores.methods.index("eszsl")] = gain[..., None]
+    monkeypatch.setattr(scores, "finding", finding)
+    monkeypatch.setattr(scores, "cells", lambda protocol, stratum: (values, np.full(finding.shape, 30)))
+    rows = anatomy.tables_of(scores, "all", "view")["paired"]
+    (row,) = (row for row in rows if (row["method"], row["reference"]) == ("eszsl", "mean_of_seen"))
+    assert row["findings_gaining"] == 3 and row["difference"] == pytest.approx((3 * 0.1 - 11 * 0.1) / 14)
+
+
 def test_other_protocols_and_strata_are_not_planned():
     rows = [{"method": "a", "reference": "b", "protocol": p, "stratum": s, "p": 0.01}
             for p in ("abnormal", "all") for s in ("none", "view")] + [

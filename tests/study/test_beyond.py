@@ -67,8 +67,8 @@ def test_the_default_split_under_another_protocol_and_in_the_order_of_the_scorer
 
 
 def test_a_transfer_of_another_size_and_without_a_film_s_sharpness():
-    rows = [("64 px", "normality", "seen", "all", 0.7), ("file", "sharp", "not told", "all", 0.6),
-            ("64 px", "normality", "seen", "within pairs", 0.1)]  # fmt: skip
+    rows = [("64 px", "normality", "seen", "within pairs", 0.1), ("64 px", "normality", "seen", "all", 0.7),
+            ("64 px", "sharp", "not told", "all", 0.2), ("file", "sharp", "not told", "all", 0.6)]  # fmt: skip
     table = pd.DataFrame(rows, columns=["size", "method", "pneumonia", "films", "value"]).assign(**BAND)
     found = beyond.transfer(table, "64 px", "all")
     assert found.index.name == "scorer" and found["Pneumonia seen"].to_dict() == {

@@ -317,3 +317,14 @@ def test_labels_of_training_and_validation_films_are_those_of_the_table(asked):
     assert part.loc[told, seen].notna().all(axis=None) and part.loc[told, seen].sum().min() > 0
     assert (part.loc[told, seen] == table.loc[told, seen]).all(axis=None)
     assert (part.fold == 1).all() and part.image.equals(table.image) and part.patient.equals(table.patient)
+
+
+def test_a_reference_of_another_quadruple_is_that_quadruple_s_own(rotation, monkeypatch):
+    """Its choice, too: another quadruple has other pseudo-unseen findings, and perhaps an extractor of its own."""
+    asked, scorer = [], compare.Scorer
+    monkeypatch.setattr(compare, "Scorer", lambda of, method, quadruple: asked.append(quadruple) or
+                        scorer(of, method, quadruple))  # fmt: skip
+    found = Question(rotation, 2, (1,)).reference("eszsl")
+    own, cell = scorer(rotation, "eszsl", 2), rotation.cell(2, 1)
+    np.testing.assert_array_equal(found, own(cell, own.choose()[0], cell.test))
+    assert asked == [2]

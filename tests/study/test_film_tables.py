@@ -24,7 +24,8 @@ def test_every_table_has_its_place_on_the_page():
 def test_means_are_over_findings(tmp_path):
     shared = {"hits": 1, "low": 0.1, "high": 0.9}
     rows = [{"finding": f, "seen": f == "Mass", "films": n, "method": m, "accuracy": a, **shared}
-            for f, n, a in (("Mass", 10, 0.2), ("Hernia", 30, 0.6)) for m in ("occlusion", "gradcam")]  # fmt: skip
+            for f, n, a in (("Mass", 10, 0.2), ("Hernia", 30, 0.6), ("Edema", 5, 0.1))
+            for m in ("occlusion", "gradcam")]  # fmt: skip
     about = {"commit": "c" * 40, "dirty": False, "script": "benchmarks/pointing.py"}
 
     def write(folder, file, files):
@@ -32,7 +33,7 @@ def test_means_are_over_findings(tmp_path):
 
     results.publish(tmp_path / "pointing", {"findings": pd.DataFrame(rows)}, write)
     table = film_tables.texts(tmp_path)["pointing"]
-    assert "| mean   |        | 40      | 0.40" in table and "0.20 (0.10–0.90)" in table
+    assert "| mean   |        | 45      | 0.30" in table and "0.20 (0.10–0.90)" in table
     assert "| Hernia | unseen | 30" in table and "`cccccccccccc`" in table
 
 

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 from conftest import make_tiny
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from cmdml.config import TrainConfig
@@ -106,6 +107,17 @@ def test_the_ceiling_is_shown_other_patients_and_is_high(head, own, scored):
     assert scored.pairs.table["patient"].tolist() == twice.table["patient"].tolist()[40:]
     swapped = replace(scored, without=scored.within, within=scored.without)
     assert measured(swapped, replicates=5).set_index(["protocol", "scorer"]).value["all", CEILING] < 0.25
+
+
+def test_the_ceiling_is_a_logistic_regression_on_the_first_half_of_the_pairs(head, scored):
+    pairs = own_finding.abscess_pairs(80, size=head.size, seed=3)
+    flat, flat_with = (own_finding.places_of(head, part)[0].astype(float) for part in (pairs.without, pairs.within))
+    shown = np.concatenate([flat[:40], flat_with[:40]])
+    middle, spread = shown.mean(0), np.where(shown.std(0) > 0, shown.std(0), 1)
+    fitted = LogisticRegression(C=0.1, max_iter=2000).fit((shown - middle) / spread, np.repeat([0, 1], 40))
+    for made, part in ((scored.without, flat), (scored.within, flat_with)):
+        wanted = fitted.decision_function((part[40:] - middle) / spread)
+        np.testing.assert_allclose(made[:, NAMES.index(CEILING)], wanted, atol=1e-2)
 
 
 def test_every_protocol_counts_its_films():

@@ -51,6 +51,8 @@ def test_results_of_a_trial_stay_with_the_trial(tmp_path):
     assert places.results_of(run_dir, run_dir / "training", "evaluation") == run_dir / "evaluation"
     assert places.results_of(run_dir, trial, "evaluation") == trial / "evaluation"
     assert places.results_of(run_dir, trial, "embeddings") == trial / "embeddings"
+    variant = run_dir / "variants/x/training"
+    assert places.results_of(run_dir, variant, "evaluation") == variant / "evaluation"
     assert places.results_of(run_dir, trial, "evaluation", str(tmp_path / "out")) == tmp_path / "out"
     assert places.results_of("runs/a", "runs/a/training", "embeddings") == places.ROOT / "runs/a/embeddings"
 

@@ -109,6 +109,15 @@ def test_the_first_design_of_several_and_the_seconds_of_each_order(profile, monk
     assert about["run_commits"] == ["c0", "c1"] and about["run_dirty"] is True
 
 
+def test_other_films_are_trained_on_anew(profile, rotation, monkeypatch):
+    _, asked, _ = profile
+    for times, sha256 in enumerate(("one", "one", "another"), 1):
+        films = replace(rotation.films, card=rotation.films.card | {"sha256": sha256})
+        monkeypatch.setattr(retrained.Rotation, "of", lambda *_, films=films: replace(rotation, films=films))
+        retrained.main("made")
+        assert len(asked) == (5 if times < 3 else 10)
+
+
 def test_one_that_was_edited_is_refused(profile):
     made, asked, at = profile
     retrained.main("made")

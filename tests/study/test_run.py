@@ -277,6 +277,14 @@ def test_versions_of_what_is_not_installed_are_none(monkeypatch):
     assert not names or found["machine"]["cpu"] == names[0]
 
 
+def test_cores_are_those_that_this_process_may_use(monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3, 5, 7}, raising=False)
+    assert run.environment()["machine"]["cores"] == 3
+    monkeypatch.delattr(os, "sched_getaffinity")  # not on every system
+    assert run.environment()["machine"]["cores"] == 64
+
+
 def test_papermill_is_told_where_and_how_to_run(notebook, tmp_path, monkeypatch):
     asked = []
 
@@ -301,6 +309,7 @@ def test_papermill_is_told_where_and_how_to_run(notebook, tmp_path, monkeypatch)
     ("Kernel died before replying to kernel_info", 2, 3, True),
     ("Kernel died before replying to kernel_info", 3, 3, False),  # not for ever
     ("Kernel didn't respond in 120 seconds", 1, 2, True),
+    ("Kernel died", 1, 1, False),  # in a cell, perhaps after hours
     ("some other trouble", 1, 1, False),  # what a cell says is never run a second time
 ])  # fmt: skip
 def test_a_kernel_that_never_answered_is_started_again(notebook, tmp_path, monkeypatch, capsys,

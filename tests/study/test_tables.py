@@ -224,6 +224,14 @@ def test_tables_grow_and_give_no_row_away(ran, made, tmp_path, capsys):
     assert (out / "manifest.json").read_bytes() == manifest  # there was nothing to write
 
 
+def test_a_run_that_was_made_again_replaces_its_rows(ran, tmp_path):
+    for name, reached in (("a", 0.25), ("b", 0.75)):
+        profile = copied(ran, tmp_path / name, [])
+        finish(profile, ("focused", "default", 0), val_seen_auroc=reached)
+        after = read(collect(profile, tmp_path / "out", replicates=5))
+        assert after.metrics[after.metrics.metric == "val_seen_auroc"].value.tolist() == [reached]
+
+
 def test_what_would_be_trained_otherwise_is_not_kept(ran, tmp_path, capsys):
     out = tmp_path / "out"
     collect(copied(ran, tmp_path / "a", RUNS + TRIED), out, replicates=5)
@@ -233,6 +241,7 @@ def test_what_would_be_trained_otherwise_is_not_kept(ran, tmp_path, capsys):
     said, after = capsys.readouterr().out, read(out)
     assert "runs.csv: trained otherwise, or on other radiographs, so not kept: bce, nearest_seen\n" in said
     assert set(after.methods.method) == {"focused", "focused_centred", "signs", "random"}
+    assert not {"bce", "nearest_seen"} & {*after.paired.method, *after.paired.reference}
     assert after.tuning.used.tolist() == [False, True]  # the rate is what was tried, so tuning stays
 
 

@@ -58,6 +58,25 @@ def test_a_closed_form_start_scores_as_the_closed_form(rotation, cell, start):
     np.testing.assert_allclose(scores, wanted, atol=2e-3)
 
 
+def test_an_eszsl_start_is_the_closed_form_s_own_map(rotation, cell, monkeypatch):
+    """Of labels of -1 and 1, not in its direction alone: its length decides how far the first steps turn it."""
+    given = []
+    monkeypatch.setattr(variants, "fit", lambda *_, start, **__: given.append(start) or fitted)
+    fitted = SimpleNamespace(embeddings={"index": cell.val, "scores": np.zeros((len(cell.val), len(KEYS)))})
+    scored(rotation, cell, LINEAR | {"start": "eszsl", "ridge": 10.0})
+    films, seen = rotation.films, cell.findings.seen_index
+    vectors = semantic_vectors(findings_of(KEYS), "signs_text").numpy().astype(float)
+    model = torch.nn.Module()
+    model.visual_regression = torch.nn.Sequential(torch.nn.Linear(films.pixels.shape[1], vectors.shape[1]))
+    model.semantic_regression = torch.nn.Identity()
+    given[0](model)
+    ridge, labels = Ridge(films.pixels[cell.train].astype(float)), films.labels[cell.train][:, seen].astype(float)
+    inner = vectors[seen] @ vectors[seen].T + LAMBDA * np.eye(len(seen))
+    wanted = ridge.solve(2 * labels - 1, 10.0) @ np.linalg.solve(inner, vectors[seen])
+    np.testing.assert_allclose(model.visual_regression[0].weight.detach().numpy(), wanted.T, atol=1e-6)
+    assert (model.visual_regression[0].bias == 0).all()
+
+
 def test_a_start_needs_one_linear_map(rotation, cell):
     for changes in ({"start": "ridge"}, {"start": "ridge", "hidden": 0}, LINEAR | {"hidden": 8, "start": "eszsl"}):
         with pytest.raises(ValueError, match="start needs direction visual_to_semantic and hidden 0"):
@@ -77,6 +96,7 @@ def test_what_a_head_may_see_instead(rotation, cell):
     np.testing.assert_allclose(scorer._seen_by(cell).pixels, wanted, atol=1e-5)
     hidden = VariantScorer(rotation, {"see": "bce"}, QUADRUPLE)._seen_by(cell).pixels
     assert hidden.shape == (len(films), rotation.profile["parameters"]["hidden"]) and hidden.std() > 0
+    assert hidden.min() > -0.171  # of the layer before the last, after its GELU, which goes no lower
     for see in ("ridge", "bce"):
         made = scored(rotation, cell, {"see": see})
         assert np.isfinite(made).all() and not np.allclose(made, scored(rotation, cell, {}))

@@ -343,15 +343,17 @@ if ROTATION:
         output:
             f"{RUN}/rotation/{{design}}/features/{{quadruple}}/card.json",
         params:
-            values=lambda w: json.dumps({**PROFILE["parameters"], "rotation": ROTATION.get("extractor")},
-                                        sort_keys=True),
+            # Where the films lie makes no other network.
+            values=lambda w: json.dumps({name: value for name, value in PROFILE["parameters"].items()
+                                         if name != "nih_root"} | {"rotation": ROTATION.get("extractor")}, sort_keys=True),
             folder=f"{RUN}/rotation/{{design}}/training/{{quadruple}}",
             profile=PROFILE["name"],
             given=lambda w: GIVEN,
         wildcard_constraints:
             design=r"\d+",
         priority: 2
-        threads: 1
+        # Four at a time share a GPU.
+        threads: max(1, workflow.cores // 4) if (ROTATION.get("extractor") or {}).get("device") == "cuda" else 1
         shell:
             RECIPE + "OMP_NUM_THREADS=1 " + PYTHON + " -m cmdml.study.rotate extract {params.profile:q} "
             "{wildcards.design:q} {wildcards.quadruple:q} {params.given:q}"

@@ -241,10 +241,9 @@ def test_films_and_designs_are_those_of_the_manifest(missing):
     assert bold(said) == ["2,591", "1,667"] and in_order(said, "`tiny`", "101, 102", ", ".join(map(str, missing)))
     assert ("not run yet" in said) == bool(missing)
     at = about | {"films": 900}
-    tables = Asked(planned=["first", "second"])
-    said = cell("07_anatomy", "anatomy-drawn-words", drawings={"manifest": at}, report=tables)["said"]
-    assert in_order(said, "101, 102", "900 ") and bullets(said) == ["first", "second"]
-    assert ("not run yet (" not in said) and ("104, 105" in said) == bool(missing)
+    tables, beyond = Asked(planned=["first", "second"]), Asked(seeds="Seeds.")
+    said = cell("07_anatomy", "anatomy-drawn-words", drawings={"manifest": at}, report=tables, beyond=beyond)["said"]
+    assert in_order(said, "Seeds. 900 ") and bullets(said) == ["first", "second"] and beyond.of("seeds") == [(at,)]
     assert tables.of("planned") == [({"manifest": at}, ("tested", False))]  # the plan tests nothing on phantoms
 
 

@@ -6,7 +6,7 @@ import pandas as pd
 
 from cmdml.study.report import cell, pick, verdict
 from cmdml.study.results import manifest_of
-from cmdml.study.run import resolve
+from cmdml.study.run import load_profile, resolve
 
 SCORERS = {"focused": "CM-DML, told signs", "focused_description": "CM-DML, told descriptions",
            "focused_shuffled": "CM-DML, told another finding's signs", "eszsl": "closed form, told signs",
@@ -91,9 +91,10 @@ def own_networks(tables: dict, stratum: str = "view") -> pd.DataFrame:
 
 
 def seeds(about: dict) -> str:
-    """Which seeds a rotation with networks of its own has, of those that were planned."""
-    missing = ", ".join(map(str, about["missing_designs"]))
-    left = f" (planned and not run yet: {missing})." if missing else ", all that were planned."
+    """Which seeds a rotation with networks of its own has, of those that its profile plans."""
+    planned = load_profile(about["profile"])["rotation"]["designs"]
+    missing = ", ".join(str(seed) for seed in planned if seed not in about["designs"])
+    left = f" (planned, and without tables yet: {missing})." if missing else ", all that were planned."
     return f"Seeds of network and heads: {', '.join(map(str, about['designs']))}{left}"
 
 

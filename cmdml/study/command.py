@@ -144,13 +144,20 @@ def main(target: str, options: dict) -> int:
 def rotate(profile: dict, methods: list[str], options: dict) -> int:
     """Score all films by every method under every design, and make the tables; of some ``METHODS``, the scores alone.
 
-    A rotation is of committed features and of the profile as it stands, so it takes no other parameters.
+    A rotation is of the profile as it stands, so it takes no other parameters, only the folder of films: one that
+    trains its extractors reads them.
     """
     if options.get("SET"):
         raise ValueError("a rotation runs as its profile says, without SET: change a copy of the profile.")
     name, designs = profile["name"], options.get("DESIGNS", "")
     rotation_jobs.jobs(rotation_jobs.first_designs(profile, designs), methods)
+    if (profile["rotation"].get("extractor") or {}).get("device") == "cuda":
+        from cmdml.study.rotation_extractors import device_of  # loads torch
+
+        device_of(profile)
     given = {"profile": name, "rotation_methods": " ".join(methods), "designs": designs}
+    if options.get("NIH_ROOT"):
+        given["nih_root"] = options["NIH_ROOT"]
     code = snakemake("rotation_runs" if methods else "rotation", given, options.get("CORES") or "all")
     if code == 0:
         scores = f"{shown(resolve(profile['parameters']['run_dir']))}/rotation"

@@ -27,7 +27,7 @@ NO_LAYER = (
     "rotation.extractor needs a hidden layer before its visual head: set hidden to 1 or more, and direction to joint "
     "or visual_to_semantic"
 )
-BATCH = 256  # films of 64 px that a forward pass takes at once
+BATCH = 256  # films that a forward pass takes at once
 
 
 def config_of(profile: dict, seed: int) -> tuple[TrainConfig, str]:

@@ -37,7 +37,8 @@ def made_by(plan: dict, parameters: dict, method: str) -> dict:
         model = parameters.get("semantic_model", DEFAULT_MODEL)
         out["parameters"] = {} if model == DEFAULT_MODEL else {"semantic_model": model}
     if plan.get("extractor"):
-        network = {name: parameters.get(name) for name in ("backbone", "hidden", "dropout", "batch_size", "augment")}
+        own = {"seed", *plan["extractor"].get("parameters", {})}  # those stand in the plan
+        network = {field.name: parameters.get(field.name) for field in fields(TrainConfig) if field.name not in own}
         out["parameters"] |= {"extractor": network}
     return out
 

@@ -117,10 +117,10 @@ def test_own_networks_have_u_overall_and_within_a_stratum_and_the_gain_over_illn
 
 
 def test_seeds_that_were_planned_and_not_run_are_named():
-    assert beyond.seeds({"designs": [1, 2], "missing_designs": []}) == (
-        "Seeds of network and heads: 1, 2, all that were planned.")  # fmt: skip
-    assert beyond.seeds({"designs": [1], "missing_designs": [2, 3]}) == (
-        "Seeds of network and heads: 1 (planned and not run yet: 2, 3).")  # fmt: skip
+    assert beyond.seeds({"profile": "phantom", "designs": [1, 2, 3]}) == (
+        "Seeds of network and heads: 1, 2, 3, all that were planned.")  # fmt: skip
+    assert beyond.seeds({"profile": "nih-trained", "designs": [1], "missing_designs": [2]}) == (
+        "Seeds of network and heads: 1 (planned, and without tables yet: 2, 3).")  # fmt: skip
 
 
 def test_trained_networks_and_frozen_features_stand_side_by_side():

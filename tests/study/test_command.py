@@ -10,6 +10,7 @@ import sys
 from types import SimpleNamespace
 
 import pytest
+import torch
 from scripts import PLAIN
 
 from cmdml.study import command, run
@@ -108,6 +109,19 @@ def test_a_rotation_is_of_some_designs_and_of_some_methods_alone(monkeypatch):
     assert started(monkeypatch, "rotation", PROFILE="nih-mini", METHODS="eszsl") == [("rotation_runs", given, "all")]
     with pytest.raises(ValueError, match="without SET"):
         command.main("rotation", {"PROFILE": "nih-mini", "SET": "gamma=3"})
+
+
+@pytest.mark.parametrize("gpu", [True, False])
+def test_a_rotation_that_trains_its_networks_is_told_the_films_and_needs_its_device(monkeypatch, gpu):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    asked = {"PROFILE": "nih-trained", "NIH_ROOT": "my films"}
+    if gpu:
+        given = {"profile": "nih-trained", "rotation_methods": "", "designs": "", "nih_root": "my films"}
+        assert started(monkeypatch, "rotation", **asked) == [("rotation", given, "all")]
+    else:
+        with pytest.raises(ValueError, match="profile nih-trained: rotation.extractor.device is cuda, and torch finds"):
+            started(monkeypatch, "rotation", **asked)
+    assert started(monkeypatch, "rotation", PROFILE="phantom")  # which is trained on a CPU
 
 
 def test_values_keep_their_types_on_the_way(monkeypatch):

@@ -2,9 +2,11 @@
 
 import copy
 import json
+from dataclasses import fields
 
 import pytest
 
+from cmdml.config import TrainConfig
 from cmdml.files import sealed
 from cmdml.study import rotation_plan, run
 from cmdml.study.rotation_plan import ONLY_COUNTED, made_by, profile_of, results_folder
@@ -47,8 +49,12 @@ def test_a_network_of_its_own_counts_for_every_method(method):
     plan = PLAN | {"features": "", "random_features": "", "extractor": {"quadruples": 0}}
     found = made_by(plan, PARAMETERS, method)
     assert found["plan"]["extractor"] == {"quadruples": 0} and "features" not in found["plan"]
-    assert found["parameters"]["extractor"] == {"backbone": "small_cnn", "hidden": 8, "dropout": 0.1, "batch_size": 4,
-                                                "augment": False}  # fmt: skip
+    network = found["parameters"]["extractor"]
+    assert network.keys() == {field.name for field in fields(TrainConfig)} - {"seed"}
+    assert {name: value for name, value in network.items() if value is not None} == {
+        "backbone": "small_cnn", "hidden": 8, "dropout": 0.1, "batch_size": 4, "augment": False, "lr": 0.01, "dim": 8}
+    told = PLAN | {"extractor": {"quadruples": 0, "parameters": {"lr": 0.5}}}  # what stands there counts in the plan
+    assert "lr" not in made_by(told, PARAMETERS, method)["parameters"]["extractor"]
     assert "extractor" not in made_by(PLAN, PARAMETERS, method)["parameters"]
 
 

@@ -302,6 +302,19 @@ def test_where_quadruples_have_extractors_of_their_own_each_is_a_job(tmp_path):
                 "cmdml/study/design.py"} <= reads[card]  # fmt: skip
 
 
+def test_extractors_that_are_trained_on_a_gpu_share_it_with_three_others_wherever_the_films_lie(tmp_path, monkeypatch):
+    monkeypatch.setitem(globals(), "CORES", "9")
+    reads, needs, recipes = {}, {}, []
+    for words in dry("rotation", tmp_path, reads, needs, profile="nih-trained", designs=1, nih_root="my films"):
+        if words[-5:-3] == ["extract", "nih-trained"]:
+            recipes += told(words)[:1]
+            assert "nih_root" not in json.loads(words[-1])
+    assert len(recipes) == 15 and not any("nih_root" in values for values in recipes)
+    assert all(values["rotation"] == written("nih-trained")["rotation"]["extractor"] for values in recipes)
+    for which in (*range(14), "random"):
+        assert needs[f"{tmp_path}/rotation/1/features/{which}/card.json"] == {"priority": "2", "threads": "2"}
+
+
 def test_frozen_features_are_extracted_once_and_before_the_trainings(tmp_path):
     folder, jobs, reads = tmp_path / "runs", [], {}
     for words in dry("study", folder, reads, profile="nih-mini", nih_root="nowhere"):

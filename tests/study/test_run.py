@@ -337,3 +337,19 @@ def test_a_folder_without_a_repository_has_no_commit(tmp_path, monkeypatch):
     monkeypatch.setattr(run, "ROOT", tmp_path)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     assert run.code()["commit"] is None and run.code()["dirty"] is None
+
+
+def test_a_manifest_names_the_version_of_every_library_that_makes_its_numbers():
+    import lightning_fabric
+    import numpy as np
+    import safetensors
+    import sklearn
+    import torch
+    import torchvision
+
+    found = run.environment()["versions"]
+    modules = {"torch": torch, "torchvision": torchvision, "lightning-fabric": lightning_fabric, "numpy": np,
+               "pandas": pd, "scikit-learn": sklearn, "safetensors": safetensors}  # fmt: skip
+    # torch says +cpu or +cu130, too, which the distribution may leave out
+    assert {name: found[name].split("+")[0] for name in modules} == {
+        name: module.__version__.split("+")[0] for name, module in modules.items()}  # fmt: skip

@@ -355,6 +355,15 @@ def test_a_chapter_reads_the_study_s_training_and_writes_beside_it(study):
         assert (values["run_dir"], values["profile"]) == (str(folder), "smoke"), number
 
 
+def test_code_that_is_imported_inside_a_function_makes_a_chapter_due_again(study):
+    """Chapter 5 imports the pictures of the space, and a function of theirs imports what texts say."""
+    space = ast.parse((run.ROOT / "cmdml/plots/space.py").read_text())
+    above = {one.module for one in space.body if isinstance(one, ast.ImportFrom)}
+    below = {one.module for one in ast.walk(space) if isinstance(one, ast.ImportFrom)}
+    (inside,) = (name for name in below - above if name.startswith("cmdml."))
+    assert f"{inside.replace('.', '/')}.py" in study[2][f"{study[0]}/notebooks/05_embeddings.ipynb"]
+
+
 def test_code_that_a_chapter_imports_makes_it_due_again(study):
     folder, jobs, reads, _ = study
     for at, number in jobs:

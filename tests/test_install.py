@@ -1,5 +1,6 @@
 """``make install``: by the lock file that lies there now, and where pip stops, what it would have needed."""
 
+import shlex
 import shutil
 import subprocess
 import sys
@@ -67,11 +68,8 @@ def test_where_pip_stops_it_says_what_room_is_needed_and_goes_on_next_time(make,
 @pytest.mark.parametrize(("version", "taken"), [((3, 10, 13), False), ((3, 11, 0), True), ((3, 14, 0), True)])
 def test_an_old_python_is_told_before_anything_is_installed(make, tmp_path, version, taken):
     shown, python = ".".join(map(str, version)), tmp_path / "some python"
-    python.write_text(f"""#!{sys.executable}
-import sys
-sys.version_info, sys.version = {version}, "{shown} (main)"
-exec(sys.argv[2])
-""")
+    code = f"import sys; sys.version_info, sys.version = {version}, '{shown} (main)'; exec(sys.argv[2])"
+    python.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -c {shlex.quote(code)} "$@"\n')
     python.chmod(0o755)
     done, asked = make(f"PYTHON='{python}'")
     assert (done.returncode == 0) == taken and len(asked) == 2 * taken

@@ -72,8 +72,8 @@ def trained(rotation: Rotation, quadruple: int) -> CMDML:
     config, semantics = config_of(rotation.profile, rotation.design)
     parts = Partition(films, cell.findings, cell.train, cell.val, cell.test, pd.DataFrame())
     out = folder(rotation.profile, rotation.design) / f"training/{quadruple}"
-    on = device_of(rotation.profile)
-    return fit(parts, rotation.vectors(semantics), config, out, progress=False, accelerator=on).model
+    vectors, device = rotation.vectors(semantics), device_of(rotation.profile)
+    return fit(parts, vectors, config, out, progress=False, accelerator=device).model
 
 
 def extract_features(profile: dict, seed: int, which: str) -> Path:

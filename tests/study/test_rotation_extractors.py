@@ -203,7 +203,7 @@ def test_an_extractor_is_trained_and_read_on_the_device_of_its_profile(drawn, mo
     assert asked == ["cpu", "cpu", "cuda", "cuda"]
 
 
-def test_a_device_that_is_not_there_is_said_before_anything_is_read(drawn, monkeypatch):
+def test_a_device_that_is_not_there_is_said_before_anything_is_trained(drawn, monkeypatch):
     plan = drawn["rotation"]
     on_gpu = drawn | {"rotation": plan | {"extractor": plan["extractor"] | {"device": "cuda"}}}
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
